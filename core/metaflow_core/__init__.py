@@ -1,0 +1,1 @@
+"""The language-neutral core: flows, values, stores, metadata, results and the engine."""

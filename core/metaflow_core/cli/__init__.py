@@ -1,0 +1,1 @@
+"""The command line of a flow file, and of `metaflow`."""

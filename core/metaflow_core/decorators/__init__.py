@@ -1,0 +1,1 @@
+"""What a decorator on a step or a flow does."""

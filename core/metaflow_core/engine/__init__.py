@@ -1,0 +1,1 @@
+"""Runs a flow: scheduling, processes, tasks, logs and resume."""

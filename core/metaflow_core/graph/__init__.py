@@ -1,0 +1,1 @@
+"""Flows as data: steps, transitions, parameters, lint and rendering."""

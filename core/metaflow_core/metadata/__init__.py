@@ -1,0 +1,1 @@
+"""Runs, tasks, attempts and tags, in SQL."""

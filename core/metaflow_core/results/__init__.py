@@ -1,0 +1,1 @@
+"""The client: results of runs, found again."""

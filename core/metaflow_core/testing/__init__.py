@@ -1,0 +1,1 @@
+"""Contracts that a plugin author runs against a plugin."""

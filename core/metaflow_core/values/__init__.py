@@ -1,0 +1,1 @@
+"""The artifact codec: values to Arrow and back, and fingerprints."""
