@@ -1,0 +1,161 @@
+"""A flow as data: what either language builds, and all that the rest of the system reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+NodeType = Literal["start", "linear", "split", "foreach", "split-switch", "join", "end"]
+TransitionKind = Literal["linear", "split", "foreach", "parallel", "switch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place in the user's source."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """Where a step leads.
+
+    ``targets`` are in the order in which the user named them. ``foreach`` and ``condition`` name artifacts.
+    ``cases`` maps the value of ``condition``, as text, to a target.
+    """
+
+    kind: TransitionKind
+    targets: tuple[str, ...]
+    foreach: str | None = None
+    condition: str | None = None
+    cases: tuple[tuple[str, str], ...] = ()
+    num_parallel: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DecoratorSpec:
+    """A decorator as the user wrote it: its name and the arguments that were given."""
+
+    name: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class StepDef:
+    """One step. ``body`` is what the language's runtime needs to find the code; the core never looks inside."""
+
+    name: str
+    language: str = "python"
+    body: Any = None
+    num_inputs: int = 1  # arguments of the body, self included: 2 makes the step a join
+    transition: Transition | None = None
+    problem: str | None = None  # what is wrong with the transition, found while reading the source
+    decorators: list[DecoratorSpec] = field(default_factory=list)
+    location: Location | None = None
+    doc: str = ""
+    is_start: bool = False
+    is_end: bool = False
+
+    @property
+    def is_join(self) -> bool:
+        return self.num_inputs > 1
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return self.transition.targets if self.transition else ()
+
+    @property
+    def node_type(self) -> NodeType:
+        """The type that ``show`` and ``output-raw`` print."""
+        if self.is_end:
+            return "end"
+        if self.is_join:
+            return "join"
+        if self.transition is not None:
+            if self.transition.kind in ("foreach", "parallel"):
+                return "foreach"
+            if self.transition.kind == "switch":
+                return "split-switch"
+            if self.transition.kind == "split":
+                return "split"
+        return "start" if self.is_start else "linear"
+
+    def decorator(self, name: str) -> DecoratorSpec | None:
+        return next((d for d in self.decorators if d.name == name), None)
+
+
+@dataclass(slots=True)
+class ParameterDef:
+    """One parameter of a flow. ``default`` may be a callable; it is called once per run with a context."""
+
+    name: str
+    type: Any = None  # str, int, float, bool, "json", "file", or a click type
+    default: Any = None
+    required: bool = False
+    help: str | None = None
+    separator: str | None = None
+    show_default: bool = True
+    options: dict[str, Any] = field(default_factory=dict)  # of a file: is_text, encoding, parser
+    location: Location | None = None
+
+    @property
+    def artifact(self) -> str:
+        """The name under which tasks see the value: dashes become underscores."""
+        return self.name.replace("-", "_")
+
+
+@dataclass(slots=True)
+class FlowDef:
+    """A flow: steps in the order of the source, parameters, constants and flow decorators."""
+
+    name: str
+    steps: dict[str, StepDef] = field(default_factory=dict)
+    parameters: list[ParameterDef] = field(default_factory=list)
+    constants: dict[str, Any] = field(default_factory=dict)
+    decorators: list[DecoratorSpec] = field(default_factory=list)
+    language: str = "python"
+    file: str | None = None
+    doc: str = ""
+    location: Location | None = None
+
+    def __iter__(self) -> Iterator[StepDef]:
+        return iter(self.steps.values())
+
+    def __getitem__(self, name: str) -> StepDef:
+        return self.steps[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.steps
+
+    @property
+    def start(self) -> StepDef:
+        return next(s for s in self if s.is_start)
+
+    @property
+    def end(self) -> StepDef:
+        return next(s for s in self if s.is_end)
+
+    @property
+    def languages(self) -> set[str]:
+        """The languages in which bodies of steps are written."""
+        return {s.language for s in self}
+
+    def downstream(self, name: str) -> set[str]:
+        """The step and every step that can be reached from it."""
+        found: set[str] = set()
+        waiting = [name]
+        while waiting:
+            step = waiting.pop()
+            if step not in found:
+                found.add(step)
+                waiting.extend(self.steps[step].targets)
+        return found
+
+    def parents(self, name: str) -> list[str]:
+        """The steps that lead to this one, in the order of the source."""
+        return [s.name for s in self if name in s.targets]

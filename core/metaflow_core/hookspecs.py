@@ -1,0 +1,89 @@
+"""Every hook a plugin can implement, in the order in which a run meets them.
+
+A plugin is a module, named by an entry point in the group ``metaflow_tandem.plugins``, with functions marked by
+:data:`hookimpl`:
+
+    from metaflow_core.hookspecs import hookimpl
+
+    @hookimpl
+    def open_storage(url):
+        if url.startswith("s3://"):
+            return S3Storage(url)
+
+The built-in storage, database, compute and language runtime are plugins of this kind. ``metaflow_core.testing`` has a
+contract for each interface; a plugin's test file subclasses it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from metaflow_core.decorators.interface import FlowDecorator, StepDecorator
+    from metaflow_core.engine.interface import Compute, LanguageRuntime
+    from metaflow_core.metadata.database import Database
+    from metaflow_core.store.interface import Storage
+    from metaflow_core.values.registry import ValueCodec
+
+hookspec = pluggy.HookspecMarker("metaflow_tandem")
+hookimpl = pluggy.HookimplMarker("metaflow_tandem")
+
+
+@hookspec
+def step_decorators() -> Sequence[type[StepDecorator]]:
+    """Classes of the step decorators this plugin adds."""
+    raise NotImplementedError
+
+
+@hookspec
+def flow_decorators() -> Sequence[type[FlowDecorator]]:
+    """Classes of the flow decorators this plugin adds."""
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def language_runtime(language: str) -> LanguageRuntime | None:
+    """The runtime that executes bodies of steps written in ``language``, or None when it is not this plugin's."""
+
+
+@hookspec(firstresult=True)
+def open_database(url: str) -> Database | None:
+    """A connection to the metadata database at ``url`` (``sqlite:///path``), or None when it is not this plugin's.
+
+    The plugin gives a bare connection; the core applies migrations.
+    """
+
+
+@hookspec(firstresult=True)
+def open_storage(url: str) -> Storage | None:
+    """The artifact store at ``url`` (a path, ``file://``, ``s3://``), or None when it is not this plugin's."""
+
+
+@hookspec
+def value_codecs() -> Sequence[ValueCodec]:
+    """Codecs for types of values that the core does not know."""
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def open_compute(name: str) -> Compute | None:
+    """The place named ``name`` (``local``) where tasks run, or None when it is not this plugin's."""
+
+
+@hookspec
+def run_started(flow_name: str, run_id: str) -> None:
+    """A run was created; its first task is not yet queued. An error here is reported and does not stop the run."""
+
+
+@hookspec
+def run_finished(flow_name: str, run_id: str, status: str) -> None:
+    """A run ended as ``completed``, ``failed`` or ``interrupted``. An error here is reported, never fatal."""
+
+
+@hookspec
+def tag_changed(flow_name: str, run_id: str, tag: str, action: str, identity: str) -> None:
+    """A tag was ``added`` to or ``removed`` from a run by ``identity``. An error here is reported, never fatal."""
