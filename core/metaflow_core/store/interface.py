@@ -26,7 +26,7 @@ class Storage(Protocol):
 
     def size(self, key: str) -> int: ...
 
-    def list(self, prefix: str) -> Iterator[str]:
+    def keys(self, prefix: str) -> Iterator[str]:
         """The keys that start with ``prefix`` (whole path components), sorted."""
 
     def delete(self, key: str) -> None:

@@ -1,0 +1,1 @@
+"""The Python skin: Metaflow's public API over the language-neutral core."""
