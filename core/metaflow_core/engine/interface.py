@@ -1,0 +1,88 @@
+"""What a language runtime and a compute plugin provide to the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from metaflow_core.engine.state import TaskState
+    from metaflow_core.graph.model import FlowDef, StepDef
+
+
+class LanguageRuntime(Protocol):
+    """Executes the bodies of steps of one language."""
+
+    language: str
+
+    def prepare(self, flow: FlowDef) -> None:
+        """Make the language ready in the process from which tasks are forked. Called once, before any fork."""
+
+    def run_step(self, flow: FlowDef, step: StepDef, state: TaskState) -> None:
+        """Run the body of ``step``. It reads and sets artifacts, and calls ``next``, through ``state``.
+
+        An exception of the body propagates; what was set before it is persisted.
+        """
+
+    def describe_error(self, error: BaseException) -> tuple[str, str]:
+        """The name of the error's type, and a traceback of the user's frames alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRequest:
+    """One attempt of one task, as the scheduler asks for it. Everything else the task finds in the metadata."""
+
+    run_id: str
+    step: str
+    task_id: str
+    attempt: int
+    max_attempts: int = 1
+    fallback: bool = False  # the process died for the last time: do not run the body, let @catch handle it
+    seconds: float | None = None  # kill the task after this time
+    options: Sequence[str] = field(default_factory=tuple)  # top-level options of the command line
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStarted:
+    """A process runs the attempt."""
+
+    request: TaskRequest
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskExited:
+    """The attempt's process has ended: ``code`` as in ``subprocess``, negative for a signal."""
+
+    request: TaskRequest
+    code: int
+    message: str = ""
+
+
+class Compute(Protocol):
+    """A place where tasks run. The scheduler is one thread that selects on ``fileno()``."""
+
+    name: str
+
+    def open(self, run_task: Any, spawn_command: Sequence[str]) -> None:
+        """Get ready. Called early: no thread, connection or event loop exists yet, so it is safe to fork.
+
+        ``run_task(request)`` executes an attempt in a forked process; ``spawn_command`` starts the program that has
+        the ``step`` command, for places where a fork can't be had.
+        """
+
+    def fileno(self) -> int:
+        """A file descriptor that is readable when :meth:`events` has something to tell."""
+
+    def start(self, request: TaskRequest, stdout: int, stderr: int) -> None:
+        """Start an attempt whose output goes to these file descriptors. The caller closes its own copies."""
+
+    def events(self) -> list[TaskStarted | TaskExited]:
+        """What happened since the last call, without waiting."""
+
+    def kill(self, request: TaskRequest, force: bool) -> None:
+        """Ask the attempt's processes to end, or end them."""
+
+    def close(self) -> None:
+        """End all attempts, and release everything."""
