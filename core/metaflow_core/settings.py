@@ -1,0 +1,310 @@
+"""Every setting, in one table, with one precedence.
+
+A setting is looked for in this order, and the first place that has it wins:
+
+1. the environment variable ``METAFLOW_<NAME>`` (an empty one counts as not set);
+2. ``.metaflow/config.json`` in the working directory, or in the nearest directory above it that has one;
+3. ``$METAFLOW_HOME/config.json``, or ``config_<PROFILE>.json`` when ``METAFLOW_PROFILE`` is set
+   (``METAFLOW_HOME`` is ``~/.metaflowconfig`` by default);
+4. the default in the table.
+
+A configuration file is a JSON object whose keys are spelt like the environment variables:
+``{"METAFLOW_USER": "anne"}``. A relative path in a file starts from the project directory (2) or from ``METAFLOW_HOME``
+(3), one in the environment from the working directory.
+
+Nothing is fixed at import: a changed variable, file or working directory counts from the next :func:`get` on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from metaflow_core.errors import MetaflowException
+from metaflow_core.names import show
+
+PREFIX = "METAFLOW_"
+FOLDER = ".metaflow"
+
+
+class Setting:
+    """One row of the table.
+
+    ``type`` is ``text``, ``path``, ``bool``, ``int`` or ``float``. ``choices`` lists the allowed texts, ``minimum`` is
+    the smallest allowed number. A ``bootstrap`` setting says where configuration files are, so it is read from the
+    environment only.
+    """
+
+    __slots__ = ("bootstrap", "choices", "default", "doc", "minimum", "name", "type")
+
+    def __init__(
+        self,
+        name: str,
+        type: str,
+        default: Any,
+        doc: str,
+        choices: tuple[str, ...] = (),
+        minimum: float | None = None,
+        bootstrap: bool = False,
+    ) -> None:
+        self.name = name
+        self.type = type
+        self.default = default
+        self.doc = doc
+        self.choices = choices
+        self.minimum = minimum
+        self.bootstrap = bootstrap
+
+    @property
+    def variable(self) -> str:
+        """The environment variable, and the key in a configuration file."""
+        return PREFIX + self.name
+
+    @property
+    def expects(self) -> str:
+        """What a value must be, in words."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        words = {
+            "text": "text",
+            "path": "a path",
+            "bool": "true or false",
+            "int": "a whole number",
+            "float": "a number",
+        }[self.type]
+        return words if self.minimum is None else f"{words}, at least {self.minimum:g}"
+
+    def parse(self, value: object) -> Any:
+        """``value``, text or decoded JSON, as this setting's type. ``ValueError`` when it does not fit."""
+        if self.type in ("text", "path"):
+            if not isinstance(value, str) or not value or "\0" in value:
+                raise ValueError
+            if self.choices and value not in self.choices:
+                raise ValueError
+            return value
+        if self.type == "bool":
+            known = {
+                "1": True,
+                "true": True,
+                "yes": True,
+                "on": True,
+                "0": False,
+                "false": False,
+                "no": False,
+                "off": False,
+            }
+            text = str(value).strip().lower()
+            if text not in known:
+                raise ValueError
+            return known[text]
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            raise ValueError
+        number = (int if self.type == "int" else float)(value)
+        if (
+            number != float(value)
+            or (self.minimum is not None and not number >= self.minimum)
+            or number == float("inf")
+        ):
+            raise ValueError
+        return number
+
+
+SETTINGS: dict[str, Setting] = {
+    s.name: s
+    for s in (
+        Setting("HOME", "path", "~/.metaflowconfig", "Directory of your own configuration files.", bootstrap=True),
+        Setting("PROFILE", "text", None, "Use config_<PROFILE>.json in METAFLOW_HOME.", bootstrap=True),
+        Setting("USER", "text", None, "Who you are. By default the name you are logged in with."),
+        Setting("PRODUCTION_TOKEN", "text", None, "Runs belong to this production token, not to a user."),
+        Setting(
+            "METADATA_URL",
+            "text",
+            None,
+            "Database of runs: sqlite:///PATH or postgresql://... By default a SQLite file in the project's .metaflow.",
+        ),
+        Setting(
+            "DEFAULT_DATASTORE", "text", "local", "Where artifacts and logs are kept: local, or the URL of a store."
+        ),
+        Setting(
+            "DATASTORE_SYSROOT_LOCAL",
+            "path",
+            None,
+            "Directory that holds .metaflow. By default the nearest one from the working directory upward.",
+        ),
+        Setting("LAUNCHER", "text", "fork", "How a local task's process starts.", choices=("fork", "spawn")),
+        Setting("RETRY_WAIT", "bool", False, "Whether local runs wait minutes_between_retries before a retry."),
+        Setting("HEARTBEAT_SECONDS", "float", 10.0, "How often a run reports that it is alive.", minimum=0.1),
+        Setting(
+            "TASK_MEMORY_LIMIT", "int", None, "Most memory of one local task, in MB. By default no limit.", minimum=1
+        ),
+        Setting(
+            "OPAQUE_ARTIFACTS",
+            "text",
+            "allow",
+            "Whether artifacts may be loaded whose loading runs code: pickles and RDS.",
+            choices=("allow", "refuse"),
+        ),
+        Setting(
+            "ARTIFACT_COMPRESSION",
+            "text",
+            "none",
+            "Compression of large artifacts.",
+            choices=("none", "lz4", "zstd"),
+        ),
+        Setting(
+            "TABLES",
+            "text",
+            "pandas",
+            "What a table made in another language is in Python.",
+            choices=("pandas", "polars", "arrow"),
+        ),
+        Setting("COLOR", "text", "auto", "Colour in the terminal.", choices=("auto", "always", "never")),
+    )
+}
+
+
+def get(name: str) -> Any:
+    """The value of a setting, as its type; ``None`` when it is not set and has no default.
+
+    ``name`` is without prefix: ``get("HEARTBEAT_SECONDS")``. A value of the wrong type, or a damaged configuration
+    file, raises ``MetaflowException`` naming the file and the key.
+    """
+    return _find(SETTINGS[name])[0]
+
+
+def origin(name: str) -> str:
+    """Where :func:`get` finds the value: ``environment``, the path of a configuration file, or ``default``."""
+    return _find(SETTINGS[name])[1]
+
+
+def project_root() -> str:
+    """The absolute path of the directory that holds ``.metaflow``, which may not exist yet.
+
+    ``METAFLOW_DATASTORE_SYSROOT_LOCAL`` when set; else the nearest directory with a ``.metaflow`` from the working
+    directory upward; else the working directory.
+    """
+    chosen: str | None = get("DATASTORE_SYSROOT_LOCAL")
+    if chosen is not None:
+        return chosen
+    here = working_directory()
+    return next((folder for folder in _upward(here) if os.path.isdir(os.path.join(folder, FOLDER))), here)
+
+
+def working_directory() -> str:
+    """``os.getcwd()``, or a ``MetaflowException`` when the directory was deleted."""
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise MetaflowException(
+            f"The working directory can't be used: {error.strerror}. Change to one that exists."
+        ) from None
+
+
+def config_files() -> list[str]:
+    """The configuration files that exist and count here, the stronger first."""
+    return [path for path, _ in _files()]
+
+
+def project_config(folder: str) -> str:
+    """The configuration file of the project in ``folder``."""
+    return os.path.join(folder, FOLDER, "config.json")
+
+
+def home_config(profile: str | None = None) -> str:
+    """Your own configuration file: of ``profile``, else of ``METAFLOW_PROFILE``, else ``config.json``."""
+    profile = profile or get("PROFILE")
+    if profile and ("/" in profile or os.sep in profile):
+        raise MetaflowException(f"METAFLOW_PROFILE must be the name of a profile, not a path: {profile!r}")
+    return os.path.join(get("HOME"), f"config_{profile}.json" if profile else "config.json")
+
+
+def load(path: str) -> dict[str, Any]:
+    """The content of a configuration file, empty when there is none. ``MetaflowException`` when it is damaged."""
+    try:
+        stat = os.stat(path)
+        seen = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        if _loaded.get(path, (None, None))[0] == seen:
+            return _loaded[path][1]
+        with open(path, encoding="utf-8-sig") as file:
+            text = file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise MetaflowException(f"The configuration file {path} can't be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise MetaflowException(f"The configuration file {path} is not UTF-8 text. Repair or remove it.") from None
+    import json  # most machines have no configuration file, and pay nothing for this
+
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise MetaflowException(
+            f"The configuration file {path} is not valid JSON: {error.msg} in line {error.lineno}. Repair or remove it."
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise MetaflowException(
+            f"The configuration file {path} is not valid JSON: {error}. Repair or remove it."
+        ) from None
+    if not isinstance(content, dict):
+        raise MetaflowException(
+            f'The configuration file {path} must hold a JSON object such as {{"METAFLOW_USER": "anne"}}, '
+            f"not {type(content).__name__}."
+        )
+    _loaded[path] = (seen, content)
+    return content
+
+
+_loaded: dict[str, tuple[tuple[int, int, int], dict[str, Any]]] = {}
+
+
+def _find(setting: Setting) -> tuple[Any, str]:
+    text = os.environ.get(setting.variable)
+    if text:
+        return _parse(setting, text, "environment", None), "environment"
+    if not setting.bootstrap:
+        for path, base in _files():
+            value = load(path).get(setting.variable)
+            if value is not None:
+                return _parse(setting, value, path, base), path
+    default = setting.default
+    if setting.type == "path" and default is not None:
+        default = os.path.expanduser(default)
+    return default, "default"
+
+
+def _parse(setting: Setting, value: object, where: str, base: str | None) -> Any:
+    try:
+        parsed = setting.parse(value)
+    except (ValueError, OverflowError):
+        place = "in the environment" if where == "environment" else f"in {where}"
+        raise MetaflowException(f"{setting.variable} {place} must be {setting.expects}, not {show(value)}.") from None
+    if setting.type == "path":
+        parsed = os.path.expanduser(parsed)
+        if not os.path.isabs(parsed):
+            parsed = os.path.join(base or working_directory(), parsed)
+        parsed = os.path.normpath(parsed)
+    return parsed
+
+
+def _files() -> list[tuple[str, str]]:
+    """Existing configuration files, each with the directory from which its relative paths start."""
+    found = []
+    for folder in _upward(working_directory()):
+        path = project_config(folder)
+        if os.path.isfile(path):
+            found.append((path, folder))
+            break
+    path = home_config()
+    if os.path.isfile(path):
+        found.append((path, get("HOME")))
+    return found
+
+
+def _upward(folder: str) -> Iterator[str]:
+    while True:
+        yield folder
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return
+        folder = parent
