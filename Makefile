@@ -1,0 +1,49 @@
+# `make help` lists the targets. Each installs first what it needs and lacks.
+
+SHELL = /bin/sh
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.DEFAULT_GOAL = help
+
+bin = .venv/bin
+inputs = pyproject.toml constraints.txt tools/setup.sh core/metaflow_core/__init__.py
+
+.PHONY: setup demo test bench lint docs compat clean help
+
+# Stamps: an environment is made again when one of its inputs is newer. The larger one serves for the smaller one too.
+.venv/.run: $(inputs)
+	@tools/setup.sh run && touch $@
+
+.venv/.dev: $(inputs)
+	@tools/setup.sh dev && touch .venv/.run $@
+
+setup: .venv/.run ## Make .venv, with bin/python and bin/metaflow
+	@echo "Ready: $(bin)/python, $(bin)/metaflow"
+
+demo: .venv/.run ## Run examples/penguins.py and read its result
+	@tools/demo.sh
+
+test: .venv/.dev ## Run the tests; ARGS="tests/python -k resume" selects
+	@echo "==> Testing"
+	@$(bin)/python -m pytest -n auto $(ARGS)
+
+lint: .venv/.dev ## Check style, types and layers
+	@echo "==> ruff"
+	@$(bin)/ruff check .
+	@$(bin)/ruff format --check .
+	@echo "==> mypy"
+	@$(bin)/mypy
+	@echo "==> import-linter"
+	@$(bin)/lint-imports --no-logo
+
+docs: .venv/.dev ## Build the documentation into site/
+	@echo "==> Building site/"
+	@$(bin)/mkdocs build --quiet --strict
+
+clean: ## Remove .venv and everything that was built
+	@rm -rf .venv site build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 10
