@@ -1,0 +1,300 @@
+"""What a run writes as it goes: the run, its tasks, their attempts and results.
+
+Each function is one transaction. The driver creates runs, tasks and attempts; a task commits its own result.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from metaflow_core.clock import now
+from metaflow_core.errors import MetaflowInternalError, MetaflowNotFound
+from metaflow_core.metadata.contents import save_contents, save_payload
+from metaflow_core.metadata.database import Database
+from metaflow_core.store.interface import Storage
+from metaflow_core.values.encoded import Encoded
+
+PARAMETERS_STEP = "_parameters"
+PARAMETERS_TASK = "0"
+
+# A value to be stored, or the `pk` of one that is stored already.
+Content = Encoded | int
+
+
+@dataclass(slots=True)
+class RunRow:
+    """A run, as its driver knows it."""
+
+    pk: int
+    id: str
+    flow_pk: int
+    parameters_pk: int
+
+
+@dataclass(slots=True)
+class TaskRow:
+    """A task, as the process that executes it knows it."""
+
+    pk: int
+    run_pk: int
+    step: str
+    id: str
+    frames: list[list[Any]]
+    split_index: int | None
+
+
+@dataclass(slots=True)
+class Result:
+    """How an attempt ended."""
+
+    status: str
+    transition: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class NewRun:
+    """What is known of a run when it starts."""
+
+    flow: str
+    owner: str
+    identity: str
+    system_tags: Sequence[str]
+    user_tags: Sequence[str] = ()
+    graph: str = "{}"
+    graph_fingerprint: str = ""
+    artifacts: Mapping[str, Content] = field(default_factory=dict)  # parameters, constants and `name`
+    id: str | None = None  # by default the flow's next number
+    origin_run_id: str | None = None
+    host: str | None = None
+    pid: int | None = None
+
+
+def create_run(db: Database, storage: Storage, new: NewRun) -> RunRow:
+    """Create a run and its ``_parameters`` task."""
+    _save_payloads(storage, new.artifacts.values())
+    at = now()
+    with db.transaction():
+        db.execute("INSERT INTO flows (name, created_at) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", (new.flow, at))
+        flow_pk = db.execute("SELECT pk FROM flows WHERE name = ?", (new.flow,))[0][0]
+        run_id = new.id
+        while run_id is None:
+            db.execute("UPDATE flows SET last_run = last_run + 1 WHERE pk = ?", (flow_pk,))
+            number = str(db.execute("SELECT last_run FROM flows WHERE pk = ?", (flow_pk,))[0][0])
+            if not db.execute("SELECT 1 FROM runs WHERE flow_pk = ? AND id = ?", (flow_pk, number)):
+                run_id = number
+        db.execute(
+            "INSERT INTO graphs (fingerprint, graph) VALUES (?, ?) ON CONFLICT (fingerprint) DO NOTHING",
+            (new.graph_fingerprint, new.graph),
+        )
+        graph_pk = db.execute("SELECT pk FROM graphs WHERE fingerprint = ?", (new.graph_fingerprint,))[0][0]
+        run_pk = db.execute(
+            "INSERT INTO runs (flow_pk, id, owner, status, created_at, heartbeat_at, host, pid, origin_run_id, graph_pk)"
+            " VALUES (?, ?, ?, 'running', ?, ?, ?, ?, ?, ?) RETURNING pk",
+            (flow_pk, run_id, new.owner, at, at, new.host, new.pid, new.origin_run_id, graph_pk),
+        )[0][0]
+        tags = dict.fromkeys(new.user_tags, 0) | dict.fromkeys(new.system_tags, 1)
+        db.executemany(
+            "INSERT INTO run_tags (run_pk, tag, flow_pk, is_system) VALUES (?, ?, ?, ?)",
+            [(run_pk, tag, flow_pk, is_system) for tag, is_system in tags.items()],
+        )
+        db.executemany(
+            "INSERT INTO tag_events (run_pk, tag, action, identity, at) VALUES (?, ?, 'added', ?, ?)",
+            [(run_pk, tag, new.identity, at) for tag, is_system in tags.items() if not is_system],
+        )
+        parameters_pk = _insert_task(db, run_pk, PARAMETERS_STEP, PARAMETERS_TASK, [], None, [], at)
+        _finish(db, parameters_pk, 0, Result("done"), at)
+        _save_artifacts(db, parameters_pk, 0, new.artifacts)
+    return RunRow(run_pk, run_id, flow_pk, parameters_pk)
+
+
+def find_run(db: Database, flow: str, run_id: str) -> RunRow:
+    """The run, or ``MetaflowNotFound``."""
+    rows = db.execute(
+        "SELECT runs.pk, runs.id, runs.flow_pk, tasks.pk FROM runs JOIN flows ON flows.pk = runs.flow_pk"
+        " JOIN tasks ON tasks.run_pk = runs.pk AND tasks.step = ? AND tasks.id = ?"
+        " WHERE flows.name = ? AND runs.id = ?",
+        (PARAMETERS_STEP, PARAMETERS_TASK, flow, run_id),
+    )
+    if not rows:
+        raise MetaflowNotFound(f"There is no run {flow}/{run_id}.")
+    return RunRow(*rows[0])
+
+
+def beat(db: Database, run_pk: int) -> None:
+    """Say that the run's driver is alive."""
+    db.execute("UPDATE runs SET heartbeat_at = ? WHERE pk = ?", (now(), run_pk))
+
+
+def finish_run(db: Database, run_pk: int, status: str) -> None:
+    db.execute("UPDATE runs SET status = ?, finished_at = ? WHERE pk = ?", (status, now(), run_pk))
+
+
+def create_task(
+    db: Database,
+    run_pk: int,
+    step: str,
+    id: str,
+    frames: list[list[Any]],
+    split_index: int | None,
+    parents: Sequence[int],
+) -> int:
+    """Create a task and its attempt 0, and return its ``pk``."""
+    with db.transaction():
+        return _insert_task(db, run_pk, step, id, frames, split_index, parents, now())
+
+
+def start_attempt(db: Database, task_pk: int, attempt: int) -> None:
+    """Create a further attempt of a task."""
+    with db.transaction():
+        db.execute("UPDATE tasks SET attempt = ?, status = 'running' WHERE pk = ?", (attempt, task_pk))
+        _insert_attempt(db, task_pk, attempt, now())
+
+
+def find_task(db: Database, run_pk: int, step: str, id: str) -> TaskRow:
+    """The task, or ``MetaflowNotFound``."""
+    rows = db.execute(
+        "SELECT pk, run_pk, step, id, frames, split_index FROM tasks WHERE run_pk = ? AND step = ? AND id = ?",
+        (run_pk, step, id),
+    )
+    if not rows:
+        raise MetaflowNotFound(f"The run has no task {step}/{id}.")
+    pk, run_pk, step, id, frames, split_index = rows[0]
+    return TaskRow(pk, run_pk, step, id, json.loads(frames), split_index)
+
+
+def parents(db: Database, task_pk: int) -> list[tuple[int, int, str, str]]:
+    """``(pk, attempt, step, frames)`` of a task's parents, in order."""
+    rows = db.execute(
+        "SELECT t.pk, t.attempt, t.step, t.frames FROM task_parents p JOIN tasks t ON t.pk = p.parent_pk"
+        " WHERE p.task_pk = ? ORDER BY p.position",
+        (task_pk,),
+    )
+    return [(pk, attempt, step, frames) for pk, attempt, step, frames in rows]
+
+
+def artifacts(db: Database, task_pk: int, attempt: int) -> dict[str, int]:
+    """Name -> ``pk`` of the content of each artifact of an attempt."""
+    rows = db.execute("SELECT name, content_pk FROM artifacts WHERE task_pk = ? AND attempt = ?", (task_pk, attempt))
+    return {name: pk for name, pk in rows}
+
+
+def commit_attempt(
+    db: Database,
+    storage: Storage,
+    task_pk: int,
+    attempt: int,
+    result: Result,
+    values: Mapping[str, Content],
+    items: Sequence[Content] = (),
+    facts: Mapping[str, str] | None = None,
+) -> None:
+    """Make the result of an attempt visible: artifacts, split items, transition and facts, all or nothing.
+
+    Large payloads are written first; a crash in between leaves data that nothing refers to.
+    """
+    _save_payloads(storage, [*values.values(), *items])
+    at = now()
+    with db.transaction():
+        _save_artifacts(db, task_pk, attempt, values)
+        if items:
+            pks = iter(save_contents(db, [item for item in items if not isinstance(item, int)]))
+            rows = [(task_pk, i, item if isinstance(item, int) else next(pks)) for i, item in enumerate(items)]
+            db.execute("DELETE FROM split_items WHERE task_pk = ?", (task_pk,))
+            db.executemany("INSERT INTO split_items (task_pk, split_index, content_pk) VALUES (?, ?, ?)", rows)
+        if facts:
+            add_facts(db, task_pk, attempt, facts)
+        _finish(db, task_pk, attempt, result, at)
+
+
+def fail_attempt(db: Database, task_pk: int, attempt: int, error: Mapping[str, Any]) -> None:
+    """Record that an attempt ended without a result of its own."""
+    with db.transaction():
+        _finish(db, task_pk, attempt, Result("failed", None, dict(error)), now())
+
+
+def add_facts(db: Database, task_pk: int, attempt: int, facts: Mapping[str, str]) -> None:
+    at = now()
+    db.executemany(
+        "INSERT INTO task_metadata (task_pk, attempt, field, type, value, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+        [(task_pk, attempt, name, name, value, at) for name, value in facts.items()],
+    )
+
+
+def attempt_result(db: Database, task_pk: int, attempt: int) -> Result:
+    """The result that an attempt has committed; its status is ``running`` when there is none."""
+    rows = db.execute(
+        "SELECT status, transition, error FROM attempts WHERE task_pk = ? AND attempt = ?", (task_pk, attempt)
+    )
+    if not rows:
+        raise MetaflowInternalError(f"Attempt {attempt} of task {task_pk} is not in the metadata.")
+    status, transition, error = rows[0]
+    return Result(status, json.loads(transition) if transition else None, json.loads(error) if error else None)
+
+
+def _insert_task(
+    db: Database,
+    run_pk: int,
+    step: str,
+    id: str,
+    frames: list[list[Any]],
+    split_index: int | None,
+    parents: Sequence[int],
+    at: int,
+) -> int:
+    pk: int = db.execute(
+        "INSERT INTO tasks (run_pk, step, id, frames, split_index, status, attempt, created_at)"
+        " VALUES (?, ?, ?, ?, ?, 'running', 0, ?) RETURNING pk",
+        (run_pk, step, id, json.dumps(frames, separators=(",", ":")), split_index, at),
+    )[0][0]
+    db.executemany(
+        "INSERT INTO task_parents (task_pk, position, parent_pk) VALUES (?, ?, ?)",
+        [(pk, i, parent) for i, parent in enumerate(parents)],
+    )
+    _insert_attempt(db, pk, 0, at)
+    return pk
+
+
+def _insert_attempt(db: Database, task_pk: int, attempt: int, at: int) -> None:
+    db.execute(
+        "INSERT INTO attempts (task_pk, attempt, status, started_at) VALUES (?, ?, 'running', ?)",
+        (task_pk, attempt, at),
+    )
+
+
+def _finish(db: Database, task_pk: int, attempt: int, result: Result, at: int) -> None:
+    db.execute(
+        "UPDATE attempts SET status = ?, finished_at = ?, host = ?, pid = ?, transition = ?, error = ?"
+        " WHERE task_pk = ? AND attempt = ?",
+        (
+            result.status,
+            at,
+            os.uname().nodename,
+            os.getpid(),
+            json.dumps(result.transition, separators=(",", ":")) if result.transition else None,
+            json.dumps(result.error) if result.error else None,
+            task_pk,
+            attempt,
+        ),
+    )
+    db.execute("UPDATE tasks SET status = ?, finished_at = ? WHERE pk = ?", (result.status, at, task_pk))
+
+
+def _save_payloads(storage: Storage, values: Any) -> None:
+    for value in values:
+        if not isinstance(value, int):
+            save_payload(storage, value)
+
+
+def _save_artifacts(db: Database, task_pk: int, attempt: int, values: Mapping[str, Content]) -> None:
+    new = {name: value for name, value in values.items() if not isinstance(value, int)}
+    pks = dict(zip(new, save_contents(db, list(new.values())), strict=True)) if new else {}
+    db.executemany(
+        "INSERT INTO artifacts (task_pk, attempt, name, content_pk) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (task_pk, attempt, name) DO UPDATE SET content_pk = excluded.content_pk",
+        [(task_pk, attempt, name, pks[name] if name in pks else value) for name, value in values.items()],
+    )
