@@ -54,6 +54,7 @@ class Result:
     status: str
     transition: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
+    pid: int | None = None  # of the attempt's process; by default this one
 
 
 @dataclass(slots=True)
@@ -211,10 +212,10 @@ def commit_attempt(
         _finish(db, task_pk, attempt, result, at)
 
 
-def fail_attempt(db: Database, task_pk: int, attempt: int, error: Mapping[str, Any]) -> None:
-    """Record that an attempt ended without a result of its own."""
+def fail_attempt(db: Database, task_pk: int, attempt: int, error: Mapping[str, Any], pid: int) -> None:
+    """Record that the process ``pid`` of an attempt ended without a result of its own."""
     with db.transaction():
-        _finish(db, task_pk, attempt, Result("failed", None, dict(error)), now())
+        _finish(db, task_pk, attempt, Result("failed", None, dict(error), pid), now())
 
 
 def add_facts(db: Database, task_pk: int, attempt: int, facts: Mapping[str, str]) -> None:
@@ -274,7 +275,7 @@ def _finish(db: Database, task_pk: int, attempt: int, result: Result, at: int) -
             result.status,
             at,
             os.uname().nodename,
-            os.getpid(),
+            result.pid or os.getpid(),
             json.dumps(result.transition, separators=(",", ":")) if result.transition else None,
             json.dumps(result.error) if result.error else None,
             task_pk,

@@ -1,0 +1,135 @@
+"""The step decorators that concern how a task runs anywhere: retry, catch, timeout, environment, resources."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from metaflow_core.decorators.interface import StepDecorator
+from metaflow_core.errors import InvalidDecoratorAttribute, MetaflowException, TimeoutException
+from metaflow_core.names import is_identifier, show
+
+if TYPE_CHECKING:
+    from metaflow_core.engine.state import TaskState
+    from metaflow_core.graph.model import FlowDef, StepDef
+
+
+class Retry(StepDecorator):
+    """Run a failed task again, at most ``times`` more (0 to 4)."""
+
+    name = "retry"
+    defaults = {"times": 3, "minutes_between_retries": 2}
+
+    def check(self, flow: FlowDef, step: StepDef) -> None:
+        self.number("times", 0, 4, whole=True)
+        self.number("minutes_between_retries")
+
+    @property
+    def retries(self) -> int:
+        return int(self.number("times", 0, 4, whole=True))
+
+    @property
+    def retry_wait(self) -> float:
+        return 60.0 * float(self.number("minutes_between_retries"))
+
+
+class Catch(StepDecorator):
+    """Go on after the last attempt has failed. The artifact ``var`` holds the exception, or None on success."""
+
+    name = "catch"
+    defaults = {"var": None, "print_exception": True}
+
+    def check(self, flow: FlowDef, step: StepDef) -> None:
+        if step.transition is not None and step.transition.kind in ("foreach", "parallel", "switch"):
+            raise MetaflowException(
+                f"@catch can't stand on step {step.name}: after a failure nobody knows where a foreach or a switch leads. "
+                f"Move the code that may fail to a step of its own."
+            )
+        var = self.attributes["var"]
+        if var is not None and not is_identifier(var):
+            raise InvalidDecoratorAttribute(f"@catch on step {step.name}: var must name an artifact, not {show(var)}.")
+
+    @property
+    def handles_failure(self) -> bool:
+        return True
+
+    def after(self, state: TaskState, error: BaseException | None) -> None:
+        if error is None and self.attributes["var"]:
+            state.set(self.attributes["var"], None)
+
+    def handle(self, state: TaskState, error: BaseException) -> None:
+        if self.attributes["var"]:
+            state.set(self.attributes["var"], state.wrap(error))
+        if self.attributes["print_exception"]:
+            state.report(error)
+        state.print(f"@catch caught the failure of step {state.step.name}: the flow goes on.")
+        state.follow_graph()
+
+
+class Timeout(StepDecorator):
+    """End an attempt after ``seconds + minutes + hours``."""
+
+    name = "timeout"
+    defaults = {"seconds": 0, "minutes": 0, "hours": 0}
+    grace = 5.0  # seconds in which the exception may unwind before the scheduler kills
+
+    def __init__(self, given: Mapping[str, Any], where: str) -> None:
+        super().__init__(given, where)
+        self.limit = sum(
+            float(self.number(unit)) * factor for unit, factor in (("seconds", 1), ("minutes", 60), ("hours", 3600))
+        )
+
+    def check(self, flow: FlowDef, step: StepDef) -> None:
+        if self.limit <= 0:
+            raise InvalidDecoratorAttribute(
+                f"@timeout on step {step.name} needs a time: seconds, minutes or hours above 0."
+            )
+
+    @property
+    def seconds(self) -> float | None:
+        return self.limit + self.grace
+
+    def before(self, state: TaskState) -> None:
+        def expire(signum: int, frame: object) -> None:
+            raise TimeoutException(f"Step {state.step.name} ran longer than its @timeout of {self.limit:g} seconds.")
+
+        signal.signal(signal.SIGALRM, expire)
+        signal.setitimer(signal.ITIMER_REAL, self.limit)
+
+    def after(self, state: TaskState, error: BaseException | None) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+class Environment(StepDecorator):
+    """Set environment variables before the step's code starts."""
+
+    name = "environment"
+    defaults: Mapping[str, Any] = {"vars": {}}
+
+    def check(self, flow: FlowDef, step: StepDef) -> None:
+        variables = self.attributes["vars"]
+        if not isinstance(variables, Mapping):
+            raise InvalidDecoratorAttribute(f"@environment on step {step.name}: vars must be a dict of variables.")
+        for key, value in variables.items():
+            if not isinstance(key, str) or not key or "=" in key or "\0" in f"{key}{value}":
+                raise InvalidDecoratorAttribute(f"@environment on step {step.name}: {show(key)} can't name a variable.")
+
+    def before(self, state: TaskState) -> None:
+        os.environ.update({key: str(value) for key, value in self.attributes["vars"].items()})
+
+
+class Resources(StepDecorator):
+    """What a task needs; a compute plugin may use it. Units: ``memory``, ``disk`` and ``shared_memory`` in MB."""
+
+    name = "resources"
+    defaults = {"cpu": 1, "gpu": 0, "disk": None, "memory": 4096, "shared_memory": None}
+
+    def check(self, flow: FlowDef, step: StepDef) -> None:
+        for key, value in self.attributes.items():
+            if value is not None:
+                self.number(key)
+
+
+STEP_DECORATORS: list[type[StepDecorator]] = [Retry, Catch, Timeout, Environment, Resources]

@@ -1,0 +1,106 @@
+"""What a decorator of a step or a flow can do, in whichever language the step is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from metaflow_core.errors import InvalidDecoratorAttribute
+from metaflow_core.names import show
+
+if TYPE_CHECKING:
+    from metaflow_core.engine.state import TaskState
+    from metaflow_core.graph.model import FlowDef, StepDef
+
+
+class Decorator:
+    """The arguments of a decorator, checked against its defaults.
+
+    A subclass names itself and its arguments; ``InvalidDecoratorAttribute`` is raised for any other argument.
+    """
+
+    name: ClassVar[str]
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    repeatable: ClassVar[bool] = False
+
+    def __init__(self, given: Mapping[str, Any], where: str) -> None:
+        self.where = where  # "step train" or "flow TrainFlow", for messages
+        for key in given:
+            if key not in self.defaults:
+                known = ", ".join(self.defaults) or "none"
+                raise InvalidDecoratorAttribute(
+                    f"@{self.name} on {where} does not take {key!r}. Its arguments: {known}."
+                )
+        self.attributes: dict[str, Any] = {**self.defaults, **given}
+
+    def number(self, key: str, at_least: float = 0, at_most: float = float("inf"), whole: bool = False) -> Any:
+        """An argument that must be a number within limits; text is converted."""
+        value = self.attributes[key]
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = float("nan")
+        if isinstance(value, bool) or not at_least <= number <= at_most or (whole and number != int(number)):
+            limits = f"from {at_least:g} to {at_most:g}" if at_most != float("inf") else f"of at least {at_least:g}"
+            kind = "a whole number" if whole else "a number"
+            raise InvalidDecoratorAttribute(
+                f"@{self.name} on {self.where}: {key} must be {kind} {limits}, not {show(value)}."
+            )
+        return int(number) if whole else number
+
+
+class StepDecorator(Decorator):
+    """A decorator on a step. Every method has a default that does nothing."""
+
+    def check(self, flow: FlowDef, step: StepDef) -> None:
+        """Refuse a use that can't work, before the run starts."""
+
+    @property
+    def retries(self) -> int:
+        """How many attempts more than one the step gets."""
+        return 0
+
+    @property
+    def retry_wait(self) -> float:
+        """Seconds between attempts."""
+        return 0.0
+
+    @property
+    def seconds(self) -> float | None:
+        """After this time the scheduler kills an attempt, whatever its code does."""
+        return None
+
+    @property
+    def handles_failure(self) -> bool:
+        """Whether :meth:`handle` wants to be asked after the last attempt has failed."""
+        return False
+
+    def before(self, state: TaskState) -> None:
+        """Called in the task, before the step's body."""
+
+    def after(self, state: TaskState, error: BaseException | None) -> None:
+        """Called in the task, after the step's body, in the reverse order of ``before``."""
+
+    def handle(self, state: TaskState, error: BaseException) -> None:
+        """Called in the task when the last attempt has failed: prepare ``state`` so that the flow can go on."""
+
+
+class FlowDecorator(Decorator):
+    """A decorator on a flow."""
+
+    repeatable = False
+
+    def check(self, flow: FlowDef) -> None:
+        """Refuse a use that can't work, before the run starts."""
+
+    def options(self) -> list[Any]:
+        """Click options that the decorator adds before the command."""
+        return []
+
+    def system_tags(self, options: Mapping[str, Any]) -> list[str]:
+        """Tags that runs of the flow carry."""
+        return []
+
+    def current(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """What tasks find in ``current`` because of this decorator."""
+        return {}

@@ -1,0 +1,116 @@
+"""Turns the decorators that the user wrote into the objects that do the work."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable
+from functools import cache
+
+from metaflow_core.decorators.interface import FlowDecorator, StepDecorator
+from metaflow_core.errors import (
+    CommandException,
+    DuplicateStepDecoratorException,
+    UnknownFlowDecoratorException,
+    UnknownStepDecoratorException,
+)
+from metaflow_core.graph.model import DecoratorSpec, FlowDef, StepDef
+from metaflow_core.plugins import hook
+
+
+@cache
+def step_decorator_classes() -> dict[str, type[StepDecorator]]:
+    """Every step decorator there is, by name."""
+    from metaflow_core.decorators import builtin
+
+    classes = {cls.name: cls for cls in builtin.STEP_DECORATORS}
+    for more in hook().step_decorators():
+        classes.update({cls.name: cls for cls in more})
+    return classes
+
+
+@cache
+def flow_decorator_classes() -> dict[str, type[FlowDecorator]]:
+    """Every flow decorator there is, by name."""
+    classes: dict[str, type[FlowDecorator]] = {}
+    for more in hook().flow_decorators():
+        classes.update({cls.name: cls for cls in more})
+    return classes
+
+
+def step_decorators(step: StepDef) -> list[StepDecorator]:
+    """The step's decorators, outermost first. Raises for an unknown name, an unknown argument or a duplicate."""
+    known = step_decorator_classes()
+    found: list[StepDecorator] = []
+    seen: set[str] = set()
+    for spec in step.decorators:
+        if spec.name not in known:
+            raise UnknownStepDecoratorException(
+                f"@{spec.name} on step {step.name} is unknown. {_suggest(spec.name, known)}"
+            )
+        cls = known[spec.name]
+        if spec.name in seen and not cls.repeatable:
+            raise DuplicateStepDecoratorException(f"Step {step.name} has @{spec.name} twice; it may stand there once.")
+        seen.add(spec.name)
+        found.append(cls(spec.attributes, f"step {step.name}"))
+    return found
+
+
+def flow_decorators(flow: FlowDef) -> list[FlowDecorator]:
+    """The flow's decorators. Raises for an unknown name or argument."""
+    known = flow_decorator_classes()
+    for spec in flow.decorators:
+        if spec.name not in known:
+            raise UnknownFlowDecoratorException(
+                f"@{spec.name} on flow {flow.name} is unknown. {_suggest(spec.name, known)}"
+            )
+    return [known[spec.name](spec.attributes, f"flow {flow.name}") for spec in flow.decorators]
+
+
+def check_decorators(flow: FlowDef) -> None:
+    """Check every decorator of a flow and its steps before anything runs."""
+    for flow_decorator in flow_decorators(flow):
+        flow_decorator.check(flow)
+    for step in flow:
+        for step_decorator in step_decorators(step):
+            step_decorator.check(flow, step)
+
+
+def attach(flow: FlowDef, given: Iterable[str]) -> None:
+    """Add the decorators of ``--with name:key=value,key2=value2`` to each step that lacks them.
+
+    >>> from metaflow_core.graph.model import FlowDef, StepDef
+    >>> flow = FlowDef("F", {"start": StepDef("start")})
+    >>> attach(flow, ["retry:times=2"])
+    >>> flow["start"].decorators
+    [DecoratorSpec(name='retry', attributes={'times': 2})]
+    """
+    for text in given:
+        spec = parse(text)
+        for step in flow:
+            if step.decorator(spec.name) is None:
+                step.decorators.append(spec)
+
+
+def parse(text: str) -> DecoratorSpec:
+    """``name:key=value,key2=value2``; a value is JSON, or text when it is no JSON."""
+    name, _, rest = text.partition(":")
+    known = step_decorator_classes()
+    if name not in known:
+        raise UnknownStepDecoratorException(f"--with {text}: there is no decorator {name!r}. {_suggest(name, known)}")
+    attributes = {}
+    for part in filter(None, rest.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise CommandException(f"--with {text}: expected {name}:key=value, not {part!r}.")
+        try:
+            attributes[key.strip()] = json.loads(value)
+        except ValueError:
+            attributes[key.strip()] = value
+    return DecoratorSpec(name, attributes)
+
+
+def _suggest(name: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, 1)
+    return f"Did you mean @{near[0]}?" if near else f"Known: {', '.join(names)}."
