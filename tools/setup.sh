@@ -79,4 +79,6 @@ pip hatchling editables
 pip --no-build-isolation -e ".[$extras]"
 
 say "Compiling"
-.venv/bin/python -m compileall -q -j 0 .venv/lib/python*/site-packages core python plugins >/dev/null || true
+compile() { .venv/bin/python -m compileall -q "$@" .venv/lib/python*/site-packages core python plugins >/dev/null 2>&1; }
+# In parallel where shared memory is to be had. Some packages ship files that are not meant to compile.
+compile -j 0 || compile || true
