@@ -39,6 +39,7 @@ MIGRATIONS: list[str] = [
         graph_pk BIGINT REFERENCES graphs (pk),
         UNIQUE (flow_pk, id)
     );
+    CREATE INDEX runs_by_flow ON runs (flow_pk, pk);
     CREATE INDEX runs_by_status ON runs (flow_pk, status, pk);
 
     -- The tags of now. flow_pk stands here too so that "latest run with this tag" is one index lookup.
@@ -76,6 +77,7 @@ MIGRATIONS: list[str] = [
         origin_task_pk BIGINT,           -- set when the task was taken over from another run
         UNIQUE (run_pk, step, id)
     );
+    CREATE INDEX tasks_by_step ON tasks (run_pk, step, pk);
 
     CREATE TABLE task_parents (
         task_pk BIGINT NOT NULL REFERENCES tasks (pk),

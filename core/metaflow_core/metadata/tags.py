@@ -1,0 +1,87 @@
+"""Changes the tags of a run. Every change is also a tag event: who, when, added or removed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from metaflow_core.clock import now
+from metaflow_core.errors import MetaflowTaggingError
+from metaflow_core.metadata.database import Database
+from metaflow_core.metadata.run_queries import Tags, tags_of
+from metaflow_core.names import MAX_USER_TAGS, check_tag, show
+from metaflow_core.plugins import hook
+
+
+class TagEvent(NamedTuple):
+    """One change: ``action`` is ``added`` or ``removed``, ``at`` microseconds since 1970 in UTC."""
+
+    tag: str
+    action: str
+    identity: str
+    at: int
+
+
+def change_tags(
+    db: Database, run_pk: int, add: Iterable[str] = (), remove: Iterable[str] = (), *, identity: str
+) -> Tags:
+    """Remove tags from a run, then add some, and return the tags that it has afterwards.
+
+    The change is one transaction, so that of many at the same time none is lost. Adding a tag that is there and
+    removing one that is not does nothing. ``MetaflowTaggingError``, and no change at all, for a text that is no tag, for
+    removing a system tag, for more user tags than a run may have, and when there is neither anything to add nor to
+    remove. Plugins hear of the change through the hook ``tag_changed`` once it is permanent.
+    """
+    adding = list(dict.fromkeys(check_tag(tag) for tag in add))
+    removing = list(dict.fromkeys(check_tag(tag) for tag in remove))
+    if not adding and not removing:
+        raise MetaflowTaggingError("No tag was given: name at least one tag to add or to remove.")
+    with db.transaction():
+        before = tags_of(db, [run_pk])[run_pk]
+        fixed = [tag for tag in removing if tag in before.system]
+        if fixed:
+            raise MetaflowTaggingError(
+                f"System tags can't be removed: {', '.join(map(show, fixed))}. No tag was changed."
+            )
+        wanted = before.user.difference(removing).union(adding) - before.system
+        if len(wanted) > MAX_USER_TAGS and not wanted <= before.user:
+            raise MetaflowTaggingError(
+                f"A run has at most {MAX_USER_TAGS} user tags: this one has {len(before.user)} and would have "
+                f"{len(wanted)}. Remove some first. No tag was changed."
+            )
+        gone = [tag for tag in removing if tag in before.user and tag not in wanted]
+        new = [tag for tag in adding if tag in wanted and tag not in before.user]
+        db.executemany("DELETE FROM run_tags WHERE run_pk = ? AND tag = ?", [(run_pk, tag) for tag in gone])
+        flow_pk, flow, run = db.execute(
+            "SELECT f.pk, f.name, r.id FROM runs r JOIN flows f ON f.pk = r.flow_pk WHERE r.pk = ?", (run_pk,)
+        )[0]
+        db.executemany(
+            "INSERT INTO run_tags (run_pk, tag, flow_pk, is_system) VALUES (?, ?, ?, 0)",
+            [(run_pk, tag, flow_pk) for tag in new],
+        )
+        at = now()
+        events = [(tag, "removed") for tag in gone] + [(tag, "added") for tag in new]
+        db.executemany(
+            "INSERT INTO tag_events (run_pk, tag, action, identity, at) VALUES (?, ?, ?, ?, ?)",
+            [(run_pk, tag, action, identity, at) for tag, action in events],
+        )
+    for tag, action in events:
+        _tell(flow, run, tag, action, identity)
+    return Tags(frozenset(wanted), before.system)
+
+
+def tag_events(db: Database, run_pk: int) -> list[TagEvent]:
+    """Every change of the run's tags, the oldest first. System tags, which never change, are not among them."""
+    rows = db.execute("SELECT tag, action, identity, at FROM tag_events WHERE run_pk = ? ORDER BY pk", (run_pk,))
+    return [TagEvent(*row) for row in rows]
+
+
+def _tell(flow: str, run: str, tag: str, action: str, identity: str) -> None:
+    try:
+        hook().tag_changed(flow_name=flow, run_id=run, tag=tag, action=action, identity=identity)
+    except Exception as error:
+        print(
+            f"The tag {show(tag)} was {action}, but a plugin failed to act on it: {type(error).__name__}: {error}",
+            file=sys.stderr,
+        )
