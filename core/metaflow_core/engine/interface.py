@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -40,7 +40,20 @@ class TaskRequest:
     max_attempts: int = 1
     fallback: bool = False  # the process died for the last time: do not run the body, let @catch handle it
     seconds: float | None = None  # kill the task after this time
-    options: Sequence[str] = field(default_factory=tuple)  # top-level options of the command line
+
+    @property
+    def key(self) -> str:
+        """Identifies the attempt within a run."""
+        return f"{self.step}/{self.task_id}/{self.attempt}"
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def as_arguments(self) -> list[str]:
+        """The request as arguments of a flow's command line: the ``step`` command."""
+        arguments = ["step", self.step, "--run-id", self.run_id, "--task-id", self.task_id]
+        arguments += ["--attempt", str(self.attempt), "--max-attempts", str(self.max_attempts)]
+        return [*arguments, "--fallback"] if self.fallback else arguments
 
 
 @dataclass(frozen=True, slots=True)

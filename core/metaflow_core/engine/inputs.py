@@ -1,0 +1,147 @@
+"""What a join step gets from the branches it joins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+from metaflow_core.metadata.contents import COLUMNS, stored
+from metaflow_core.names import show
+from metaflow_core.values import decode
+
+if TYPE_CHECKING:
+    from metaflow_core.engine.state import TaskState
+    from metaflow_core.metadata.database import Row
+
+
+class JoinInput:
+    """One branch: its artifacts as attributes, each loaded when it is used."""
+
+    def __init__(self, inputs: Inputs, position: int, pk: int, attempt: int, step: str, frames: list[list[Any]]) -> None:
+        self._inputs = inputs
+        self._position = position
+        self._pk = pk
+        self._attempt = attempt
+        self._step = step
+        self._frames = frames
+        self._values: dict[str, Any] = {}
+
+    @property
+    def index(self) -> int | None:
+        """The branch's place in the foreach that is joined."""
+        return self._inputs.state.index_of(self._frames)
+
+    @property
+    def input(self) -> Any:
+        """The element of the foreach that the branch worked on."""
+        return self._inputs.state.item_of(self._frames)
+
+    def foreach_stack(self) -> list[tuple[int, int, Any]]:
+        """``(index, num_splits, value)`` of every foreach around the branch, outermost first."""
+        return self._inputs.state.stack_of(self._frames)
+
+    def get(self, name: str, language: str = "python") -> Any:
+        """The artifact ``name``; ``KeyError`` when the branch has none."""
+        if name not in self._values:
+            self._values[name] = self._inputs.load(self._position, name, language)
+        return self._values[name]
+
+    def names(self) -> list[str]:
+        """The names of the branch's artifacts, parameters and constants included."""
+        return [*self._inputs.names(self._position), *self._inputs.state.parameters]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        try:
+            return self.get(name)
+        except KeyError:
+            raise AttributeError(
+                f"The branch {self._step} (input {self._position}) of the join {self._inputs.state.step.name} has no "
+                f"artifact {name!r}. It has: {', '.join(self.names())}."
+            ) from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names()
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.names()]
+
+    def __repr__(self) -> str:
+        return f"<input {self._position} of {self._inputs.state.step.name}, from {self._step}>"
+
+
+class Inputs(Sequence[JoinInput]):
+    """The branches of a join: static ones in the order of the ``next`` call, those of a foreach by index.
+
+    ``inputs[i]``, iteration and ``len`` work, and ``inputs.step_name`` for static branches. Loading an artifact from
+    one branch loads its references for all, so that gathering from many branches is one query.
+    """
+
+    def __init__(self, state: TaskState, parents: list[tuple[int, int, str, list[list[Any]]]]) -> None:
+        self.state = state
+        self._inputs = [JoinInput(self, i, *parent) for i, parent in enumerate(parents)]
+        self._columns: dict[str, dict[int, Row]] = {}
+        self._references: dict[int, dict[str, int]] | None = None
+
+    @overload
+    def __getitem__(self, key: int) -> JoinInput: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> list[JoinInput]: ...
+
+    def __getitem__(self, key: int | slice) -> JoinInput | list[JoinInput]:
+        return self._inputs[key]
+
+    def __len__(self) -> int:
+        return len(self._inputs)
+
+    def __iter__(self) -> Iterator[JoinInput]:
+        return iter(self._inputs)
+
+    def __getattr__(self, name: str) -> JoinInput:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        found = [i for i in self._inputs if i._step == name]
+        if len(found) == 1:
+            return found[0]
+        branches = ", ".join(dict.fromkeys(i._step for i in self._inputs))
+        if found:
+            raise AttributeError(f"The join {self.state.step.name} has {len(found)} inputs from {name}: use inputs[i].")
+        raise AttributeError(f"The join {self.state.step.name} has no input {show(name)}. Its inputs come from: {branches}.")
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *(i._step for i in self._inputs)]
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} inputs of {self.state.step.name}>"
+
+    def load(self, position: int, name: str, language: str) -> Any:
+        if name in self.state.parameters:
+            return self.state.get(name, language)
+        if name not in self._columns:
+            columns = ", ".join(f"c.{column}" for column in COLUMNS.split(", "))
+            rows = self.state.backend.db.execute(
+                f"SELECT p.position, {columns} FROM task_parents p JOIN tasks t ON t.pk = p.parent_pk"
+                " JOIN artifacts a ON a.task_pk = t.pk AND a.attempt = t.attempt AND a.name = ?"
+                " JOIN contents c ON c.pk = a.content_pk WHERE p.task_pk = ?",
+                (name, self.state.task.pk),
+            )
+            self._columns[name] = {row[0]: row[1:] for row in rows}
+        return decode(stored(self._columns[name][position], self.state.backend.storage), language=language)
+
+    def references(self) -> dict[int, dict[str, int]]:
+        """For each position: name -> ``pk`` of the content of each artifact that is no parameter."""
+        if self._references is None:
+            self._references = {i: {} for i in range(len(self))}
+            for position, name, pk in self.state.backend.db.execute(
+                "SELECT p.position, a.name, a.content_pk FROM task_parents p JOIN tasks t ON t.pk = p.parent_pk"
+                " JOIN artifacts a ON a.task_pk = t.pk AND a.attempt = t.attempt"
+                " WHERE p.task_pk = ? ORDER BY p.position, a.name",
+                (self.state.task.pk,),
+            ):
+                self._references[position][name] = pk
+        return self._references
+
+    def names(self, position: int) -> list[str]:
+        return list(self.references()[position])

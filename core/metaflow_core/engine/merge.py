@@ -1,0 +1,80 @@
+"""``merge_artifacts``: what the branches of a join agree on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from metaflow_core.engine.inputs import Inputs, JoinInput
+from metaflow_core.errors import (
+    MergeArtifactsException,
+    MissingInMergeArtifactsException,
+    UnhandledInMergeArtifactsException,
+)
+from metaflow_core.names import show
+
+if TYPE_CHECKING:
+    from metaflow_core.engine.state import TaskState
+
+
+def merged(state: TaskState, inputs: Any, exclude: Sequence[str], include: Sequence[str]) -> dict[str, int]:
+    """Name -> ``pk`` of the content of each artifact to take over.
+
+    What is set on the task already is left alone. An artifact that only some branches have is taken; values are
+    compared by fingerprint. ``UnhandledInMergeArtifactsException`` names those that differ,
+    ``MissingInMergeArtifactsException`` those of ``include`` that no branch has.
+    """
+    if state.inputs is None:
+        raise MergeArtifactsException(
+            f"merge_artifacts was called in step {state.step.name}, which is no join: only a step that takes inputs "
+            f"can merge them. (MergeArtifactsException)"
+        )
+    if include and exclude:
+        raise MergeArtifactsException("merge_artifacts takes include or exclude, not both. (MergeArtifactsException)")
+    contents: dict[str, set[int]] = {}
+    references = state.inputs.references()
+    for position in _positions(state, inputs):
+        for name, pk in references[position].items():
+            contents.setdefault(name, set()).add(pk)
+    missing = [name for name in include if name not in contents and not state.has(name)]
+    if missing:
+        raise MissingInMergeArtifactsException(
+            f"merge_artifacts in step {state.step.name}: no branch has {', '.join(missing)}.", missing
+        )
+    wanted = {
+        name: pks
+        for name, pks in contents.items()
+        if not state.has(name) and (name in include if include else name not in exclude)
+    }
+    unhandled = [name for name, pks in wanted.items() if len(pks) > 1 and not _equal(state, pks)]
+    if unhandled:
+        raise UnhandledInMergeArtifactsException(
+            f"merge_artifacts in step {state.step.name}: the branches have different values of {', '.join(unhandled)}. "
+            f"Set each on self before the call, or list it in exclude.",
+            unhandled,
+        )
+    return {name: min(pks) for name, pks in wanted.items()}
+
+
+def _positions(state: TaskState, inputs: Any) -> list[int]:
+    assert state.inputs is not None
+    if isinstance(inputs, Inputs):
+        return list(range(len(inputs)))
+    if isinstance(inputs, Sequence) and all(isinstance(i, JoinInput) for i in inputs):
+        return [i._position for i in inputs]
+    raise MergeArtifactsException(
+        f"merge_artifacts in step {state.step.name} takes the inputs of the join, not {show(inputs)}."
+    )
+
+
+def _equal(state: TaskState, pks: set[int]) -> bool:
+    fingerprints: set[str] = set()
+    some = list(pks)
+    for first in range(0, len(some), 500):
+        part = some[first : first + 500]
+        marks = ", ".join("?" * len(part))
+        rows = state.backend.db.execute(f"SELECT DISTINCT fingerprint FROM contents WHERE pk IN ({marks})", part)
+        fingerprints.update(row[0] for row in rows)
+        if len(fingerprints) > 1:
+            return False
+    return True

@@ -1,0 +1,291 @@
+"""The state of a running task: its artifacts, its inputs, and where it leads.
+
+Both languages' ``self`` are thin views of this.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from metaflow_core import names
+from metaflow_core.engine import transition as transitions
+from metaflow_core.engine.inputs import Inputs
+from metaflow_core.engine.merge import merged
+from metaflow_core.errors import InvalidNextException, UnserializableValue
+from metaflow_core.graph.model import FlowDef, StepDef, Transition
+from metaflow_core.metadata import recording
+from metaflow_core.metadata.contents import content, stored
+from metaflow_core.values import decode, encode
+from metaflow_core.wrapped_error import MetaflowExceptionWrapper
+
+if TYPE_CHECKING:
+    from metaflow_core.engine.interface import LanguageRuntime
+    from metaflow_core.metadata.backend import Backend
+    from metaflow_core.metadata.recording import Content, RunRow, TaskRow
+    from metaflow_core.values.encoded import Encoded
+
+_IMMUTABLE = (bool, int, float, complex, str, bytes, type(None))
+
+
+@dataclass(slots=True)
+class _Loaded:
+    """An artifact that was given out, and what it was then."""
+
+    pk: int
+    value: Any
+    language: str
+    fingerprint: str | None
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the step can't have changed it in place."""
+        return self.fingerprint is None or isinstance(self.value, _IMMUTABLE)
+
+
+class TaskState:
+    """What a step's body reads and writes.
+
+    Artifacts come from the task's parent and are loaded when first used; the same object is given out each time, so
+    that a change in place is seen, and persisted.
+    """
+
+    def __init__(
+        self,
+        flow: FlowDef,
+        step: StepDef,
+        backend: Backend,
+        runtime: LanguageRuntime,
+        run: RunRow,
+        task: TaskRow,
+        max_num_splits: int,
+    ) -> None:
+        self.flow = flow
+        self.step = step
+        self.backend = backend
+        self.runtime = runtime
+        self.run = run
+        self.task = task
+        self.parameters = recording.artifacts(backend.db, run.parameters_pk, 0)
+        self.inputs: Inputs | None = None
+        self.transition: Transition | None = None
+        self.items: list[Any] | None = None
+        self._max_num_splits = max_num_splits
+        self._inherited: dict[str, int] = {}
+        self._loaded: dict[str, _Loaded] = {}
+        self._set: dict[str, tuple[Any, str]] = {}  # value, language
+        self._items: dict[tuple[str, int], Any] = {}
+        parents = recording.parents(backend.db, task.pk)
+        if step.is_join:
+            self.inputs = Inputs(self, [(pk, attempt, name, json.loads(frames)) for pk, attempt, name, frames in parents])
+        elif parents:
+            pk, attempt, *_ = parents[0]
+            self._inherited = recording.artifacts(backend.db, pk, attempt)
+            for name in self.parameters:
+                self._inherited.pop(name, None)
+
+    # --- artifacts -------------------------------------------------------------------------------------------------
+
+    def has(self, name: str) -> bool:
+        return name in self._set or name in self._inherited or name in self.parameters
+
+    def get(self, name: str, language: str = "python") -> Any:
+        """The artifact ``name``; ``KeyError`` when the task has none."""
+        if name in self._set:
+            return self._set[name][0]
+        if name not in self._loaded:
+            pk = self._inherited[name] if name in self._inherited else self.parameters[name]
+            found = stored(content(self.backend.db, pk), self.backend.storage)
+            value = decode(found, language=language)
+            fingerprint: str | None = found.fingerprint
+            if found.language != language:
+                # Read in another language a value may not be quite the same; what counts is whether the step changes
+                # it. An opaque one is a handle, which can't be changed.
+                opaque = found.encoding == "opaque"
+                fingerprint = None if opaque else encode(value, language=language).fingerprint
+            self._loaded[name] = _Loaded(pk, value, language, fingerprint)
+        return self._loaded[name].value
+
+    def set(self, name: str, value: Any, language: str = "python") -> None:
+        """Set an artifact. Parameters and constants can't be set: ``AttributeError``."""
+        if name in self.parameters:
+            kind = "a parameter or a constant of the flow" if name != "name" else "the name of the flow"
+            raise AttributeError(f"self.{name} can't be set in step {self.step.name}: it is {kind}.")
+        names.check_identifier(name, "an artifact")
+        self._loaded.pop(name, None)
+        self._set[name] = value, language
+
+    def delete(self, name: str) -> None:
+        """Forget an artifact; ``KeyError`` when the task has none."""
+        if name in self.parameters:
+            raise AttributeError(f"self.{name} can't be deleted in step {self.step.name}: it belongs to the flow.")
+        if not self.has(name):
+            raise KeyError(name)
+        for part in (self._set, self._loaded, self._inherited):
+            part.pop(name, None)  # type: ignore[attr-defined]
+
+    def names(self) -> list[str]:
+        """The names of the artifacts the task has now."""
+        return list(dict.fromkeys([*self.parameters, *self._inherited, *self._set]))
+
+    def merge_artifacts(
+        self, inputs: Any, exclude: Sequence[str] | None = None, include: Sequence[str] | None = None
+    ) -> None:
+        """Take over from ``inputs`` what they agree on; see :mod:`metaflow_core.engine.merge`."""
+        self._inherited.update(merged(self, inputs, exclude or [], include or []))
+
+    # --- foreach ---------------------------------------------------------------------------------------------------
+
+    @property
+    def input(self) -> Any:
+        return self.item_of(self.task.frames)
+
+    @property
+    def index(self) -> int | None:
+        return self.index_of(self.task.frames)
+
+    def foreach_stack(self) -> list[tuple[int, int, Any]]:
+        return self.stack_of(self.task.frames)
+
+    @staticmethod
+    def index_of(frames: list[list[Any]]) -> int | None:
+        return next((frame[2] for frame in reversed(frames) if frame[1] == "foreach"), None)
+
+    def item_of(self, frames: list[list[Any]]) -> Any:
+        frame = next((frame for frame in reversed(frames) if frame[1] == "foreach"), None)
+        return None if frame is None else self._item(frame[0], frame[2])
+
+    def stack_of(self, frames: list[list[Any]]) -> list[tuple[int, int, Any]]:
+        return [
+            (index, count, self._item(split, index)) for split, kind, index, count in frames if kind == "foreach"
+        ]
+
+    def _item(self, split: str, index: int) -> Any:
+        if (split, index) not in self._items:
+            rows = self.backend.db.execute(
+                "SELECT i.content_pk FROM split_items i JOIN tasks t ON t.pk = i.task_pk"
+                " WHERE t.run_pk = ? AND t.id = ? AND i.split_index = ?",
+                (self.run.pk, split, index),
+            )
+            value = None
+            if rows:  # a num_parallel split has no elements
+                value = decode(
+                    stored(content(self.backend.db, rows[0][0]), self.backend.storage), language=self.step.language
+                )
+            self._items[split, index] = value
+        return self._items[split, index]
+
+    # --- where the task leads --------------------------------------------------------------------------------------
+
+    def next(
+        self,
+        targets: tuple[str, ...],
+        *,
+        foreach: object = None,
+        num_parallel: object = None,
+        cases: Mapping[Any, str] | None = None,
+        condition: object = None,
+        items: Iterable[Any] | None = None,
+    ) -> None:
+        """Say where the task leads. ``items`` are a foreach's elements where the language iterates differently."""
+        if self.transition is not None:
+            raise InvalidNextException(f"Step {self.step.name} calls next twice; a step leads on once, at its end.")
+        transition = transitions.checked(self.flow, self.step, targets, foreach, num_parallel, cases, condition)
+        if transition.kind == "foreach":
+            name = str(transition.foreach)
+            value = self._needed(name, "foreach") if items is None else items
+            self.items = transitions.split_items(self.step, name, value, self._max_num_splits)
+            if items is None and iter(value) is value:
+                self.set(name, list(self.items))  # a generator is used up: keep what it gave
+        elif transition.kind == "parallel":
+            count = transition.num_parallel or 0
+            if count > self._max_num_splits:
+                raise InvalidNextException(
+                    f"Step {self.step.name}: num_parallel={count}, and --max-num-splits allows {self._max_num_splits}."
+                )
+        elif transition.kind == "switch":
+            value = self._needed(str(transition.condition), "condition")
+            target = transitions.chosen(self.step, transition, value)
+            transition = Transition("switch", (target,), condition=transition.condition)
+        self.transition = transition
+
+    def follow_graph(self) -> None:
+        """Lead on as the graph says, for a step whose body has failed."""
+        self.transition = self.step.transition
+
+    def _needed(self, name: str, what: str) -> Any:
+        try:
+            return self.get(name, self.step.language)
+        except KeyError:
+            raise InvalidNextException(
+                f"Step {self.step.name}: {what}={name!r} names an artifact that does not exist. Set self.{name} first."
+            ) from None
+
+    # --- the end of the task ---------------------------------------------------------------------------------------
+
+    def result(self) -> dict[str, Any] | None:
+        """The transition as the metadata stores it."""
+        if self.transition is None:
+            return None
+        count = self.transition.num_parallel if self.items is None else len(self.items)
+        return {"kind": self.transition.kind, "targets": list(self.transition.targets), "num_splits": count}
+
+    def contents(self) -> dict[str, Content]:
+        """Every artifact of the task, encoded where it is new or was changed in place."""
+        found: dict[str, Content] = dict(self._inherited)
+        for name, loaded in self._loaded.items():
+            if name in self._inherited and not loaded.is_fixed:
+                encoded = self._encode(name, loaded.value, loaded.language)
+                found[name] = loaded.pk if encoded.fingerprint == loaded.fingerprint else encoded
+        for name, (value, language) in self._set.items():
+            found[name] = self._encode(name, value, language)
+        return found
+
+    def storable_contents(self) -> dict[str, Content]:
+        """The artifacts of a task that has failed: all that can be stored."""
+        for name, (value, language) in list(self._set.items()):
+            try:
+                self._encode(name, value, language)
+            except UnserializableValue:
+                del self._set[name]
+        for name, loaded in list(self._loaded.items()):
+            try:
+                if not loaded.is_fixed:
+                    self._encode(name, loaded.value, loaded.language)
+            except UnserializableValue:
+                del self._loaded[name]
+        return self.contents()
+
+    def split_contents(self) -> list[Content]:
+        """The elements of the task's foreach, encoded."""
+        return [self._encode(f"{i}", item, self.step.language, "element") for i, item in enumerate(self.items or [])]
+
+    def _encode(self, name: str, value: Any, language: str, what: str = "artifact") -> Encoded:
+        try:
+            return encode(value, language=language)
+        except UnserializableValue as error:
+            place = f"self.{name}{error.path}" if what == "artifact" else f"element {name}{error.path} of the foreach"
+            raise UnserializableValue(
+                f"Step {self.step.name}: {place} can't be stored. {error} "
+                f"Keep it in a local variable, or store what is needed to make it again.",
+                error.path,
+            ) from error
+
+    # --- failures --------------------------------------------------------------------------------------------------
+
+    def wrap(self, error: BaseException) -> MetaflowExceptionWrapper:
+        """The error as data."""
+        name, trace = self.runtime.describe_error(error)
+        return MetaflowExceptionWrapper(name, str(error), trace)
+
+    def report(self, error: BaseException) -> None:
+        """Print the error as the user should see it, to the task's stderr."""
+        print(self.runtime.describe_error(error)[1].rstrip(), file=sys.stderr, flush=True)
+
+    def print(self, text: str) -> None:
+        """Print to the task's stdout."""
+        print(text, flush=True)
+

@@ -1,0 +1,165 @@
+"""Executes one attempt of one task, in its own process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from metaflow_core import errors, identity
+from metaflow_core.decorators.resolve import flow_decorators, step_decorators
+from metaflow_core.engine.current import current
+from metaflow_core.engine.interface import LanguageRuntime, TaskRequest
+from metaflow_core.engine.state import TaskState
+from metaflow_core.graph.model import FlowDef, StepDef
+from metaflow_core.metadata import recording
+from metaflow_core.plugins import hook
+
+if TYPE_CHECKING:
+    from metaflow_core.decorators.interface import StepDecorator
+    from metaflow_core.metadata.backend import Backend
+    from metaflow_core.metadata.recording import Content
+
+
+@dataclass(slots=True)
+class TaskSettings:
+    """What tasks need to know from the command line of the run."""
+
+    max_num_splits: int = 100
+    namespace: str | None = None  # of the client inside tasks; None: the identity's, "": global
+    options: dict[str, Any] | None = None  # given to flow decorators
+
+
+def runtime_of(language: str) -> LanguageRuntime:
+    """The plugin that runs code of this language."""
+    runtime: LanguageRuntime | None = hook().language_runtime(language=language)
+    if runtime is None:
+        raise errors.PluginError(
+            f"No installed plugin runs steps written in {language}. `metaflow doctor` lists the plugins."
+        )
+    return runtime
+
+
+def run_attempt(flow: FlowDef, backend: Backend, settings: TaskSettings, request: TaskRequest) -> int:
+    """Run an attempt and commit its result. Returns the exit code: 0 when the flow can go on."""
+    step = flow[request.step]
+    runtime = runtime_of(step.language)
+    db = backend.db
+    run = recording.find_run(db, flow.name, request.run_id)
+    task = recording.find_task(db, run.pk, request.step, request.task_id)
+    state = TaskState(flow, step, backend, runtime, run, task, settings.max_num_splits)
+    decorators = step_decorators(step)
+    _set_current(flow, state, settings, request)
+
+    if request.fallback:
+        error: BaseException | None = errors.FailureHandledByCatch(_last_words(db, task.pk, request.attempt))
+    else:
+        error = _run_body(flow, step, state, decorators)
+    contents: dict[str, Content] = {}
+    items: list[Content] = []
+    if error is None:
+        try:
+            contents, items = state.contents(), state.split_contents()
+        except errors.UnserializableValue as raised:
+            error = raised
+    result = recording.Result("done")
+    if error is not None:
+        result = _failure(state, error)
+        catcher = next((d for d in decorators if d.handles_failure), None)
+        if catcher is not None and (request.fallback or request.attempt + 1 >= request.max_attempts):
+            catcher.handle(state, error)
+            result.status = "caught"
+        else:
+            state.report(error)
+        contents = state.storable_contents()
+    if result.status != "failed":
+        result.transition = state.result()
+    try:
+        recording.commit_attempt(db, backend.storage, task.pk, request.attempt, result, contents, items)
+    except errors.StorageError as unstored:
+        state.report(unstored)
+        result = _failure(state, unstored)
+        recording.commit_attempt(db, backend.storage, task.pk, request.attempt, result, {})
+    return 1 if result.status == "failed" else 0
+
+
+def _run_body(
+    flow: FlowDef, step: StepDef, state: TaskState, decorators: Sequence[StepDecorator]
+) -> BaseException | None:
+    """The error with which the body, or a decorator around it, ended."""
+    error: BaseException | None = None
+    entered: list[StepDecorator] = []
+    try:
+        for decorator in decorators:
+            entered.append(decorator)
+            decorator.before(state)
+        state.runtime.run_step(flow, step, state)
+        if state.transition is None and not step.is_end:
+            raise errors.InvalidNextException(
+                f"Step {step.name} ended without calling next. Its last statement must say where the flow goes."
+            )
+    except SystemExit as stop:
+        error = errors.TaskDied(f"The code of step {step.name} ended the process: exit({stop.code!r}).")
+    except BaseException as raised:
+        error = raised
+    for decorator in reversed(entered):
+        try:
+            decorator.after(state, error)
+        except BaseException as raised:
+            error = error or raised
+    return error
+
+
+def _failure(state: TaskState, error: BaseException) -> recording.Result:
+    wrapped = state.wrap(error)
+    return recording.Result(
+        "failed",
+        None,
+        {
+            "type": wrapped.type,
+            "message": wrapped.exception,
+            "stacktrace": wrapped.stacktrace,
+            "language": state.step.language,
+        },
+    )
+
+
+def _last_words(db: Any, task_pk: int, attempt: int) -> str:
+    """Why the attempt before this one ended."""
+    error = recording.attempt_result(db, task_pk, attempt - 1).error or {}
+    return str(error.get("message", "The task's process died."))
+
+
+def _set_current(flow: FlowDef, state: TaskState, settings: TaskSettings, request: TaskRequest) -> None:
+    run, task = state.run, state.task
+    origin = state.backend.db.execute("SELECT origin_run_id FROM runs WHERE pk = ?", (run.pk,))[0][0]
+    current._update(
+        {
+            "flow_name": flow.name,
+            "run_id": run.id,
+            "step_name": task.step,
+            "task_id": task.id,
+            "retry_count": request.attempt,
+            "origin_run_id": origin,
+            "pathspec": f"{flow.name}/{run.id}/{task.step}/{task.id}",
+            "namespace": identity.identity(),
+            "username": identity.user(),
+            "parameter_names": [p.artifact for p in flow.parameters],
+            "graph": partial(_graph, flow),
+            "tempdir": os.environ.get("TMPDIR") or "/tmp",
+        }
+    )
+    for decorator in flow_decorators(flow):
+        current._update(decorator.current(settings.options or {}))
+    if settings.namespace is not None:
+        from metaflow_core.results import namespace
+
+        namespace(settings.namespace or None)
+
+
+def _graph(flow: FlowDef) -> dict[str, Any]:
+    from metaflow_core.graph.render import flow_to_dict
+
+    return flow_to_dict(flow)

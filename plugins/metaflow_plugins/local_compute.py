@@ -1,0 +1,83 @@
+"""Tasks as processes on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable, Sequence
+
+from metaflow_core import settings
+from metaflow_core.engine.interface import Compute, TaskExited, TaskRequest, TaskStarted
+from metaflow_core.hookspecs import hookimpl
+from metaflow_plugins.local_launcher import Launcher
+
+
+@hookimpl
+def open_compute(name: str) -> Compute | None:
+    return LocalCompute() if name == "local" else None
+
+
+class LocalCompute:
+    """The driver's side: speaks to the launcher, a fork of the driver made before anything else.
+
+    One JSON object a line each way; the two file descriptors of a task's output travel with its request (SCM_RIGHTS).
+    """
+
+    name = "local"
+
+    def open(self, run_task: Callable[[TaskRequest], int], spawn_command: Sequence[str]) -> None:
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            fork = settings.get("LAUNCHER") == "fork"
+            Launcher(theirs, run_task, None if fork else spawn_command, settings.get("TASK_MEMORY_LIMIT")).serve()
+        theirs.close()
+        self._pid = pid
+        self._socket = ours
+        self._received = b""
+        self._requests: dict[str, TaskRequest] = {}
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def start(self, request: TaskRequest, stdout: int, stderr: int) -> None:
+        self._requests[request.key] = request
+        message = json.dumps({"start": request.as_dict()}).encode() + b"\n"
+        socket.send_fds(self._socket, [message], [stdout, stderr])
+
+    def events(self) -> list[TaskStarted | TaskExited]:
+        try:
+            data = self._socket.recv(1 << 16, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return []
+        except ConnectionError:
+            data = b""
+        if not data:
+            # The launcher is gone, and its tasks with it.
+            lost = [TaskExited(request, -9, "The process that starts tasks was killed.") for request in self._requests.values()]
+            self._requests.clear()
+            return list(lost)
+        *lines, self._received = (self._received + data).split(b"\n")
+        found: list[TaskStarted | TaskExited] = []
+        for line in lines:
+            event = json.loads(line)
+            if "pid" in event:
+                found.append(TaskStarted(self._requests[event["key"]], event["pid"]))
+            else:
+                found.append(TaskExited(self._requests.pop(event["key"]), event["code"], event.get("message", "")))
+        return found
+
+    def kill(self, request: TaskRequest, force: bool) -> None:
+        try:
+            self._socket.sendall(json.dumps({"kill": request.key, "force": force}).encode() + b"\n")
+        except ConnectionError:
+            pass
+
+    def close(self) -> None:
+        self._socket.close()  # the launcher sees it, ends what still runs, and exits
+        try:
+            os.waitpid(self._pid, 0)
+        except ChildProcessError:
+            pass

@@ -1,0 +1,212 @@
+"""The process from which local tasks are forked.
+
+It holds the user's module, loaded once, and nothing that a fork could break: no thread, no connection. Each task is a
+fork of it, in a session of its own, so that it can be killed with everything it has started.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import mmap
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from metaflow_core.engine.interface import TaskRequest
+
+GRACE_SECONDS = 3.0
+
+
+class Launcher:
+    """Forks tasks on request, and reports their ends. Ends itself, and its tasks, when the driver is gone."""
+
+    def __init__(
+        self,
+        driver: socket.socket,
+        run_task: Callable[[TaskRequest], int],
+        spawn_command: Sequence[str] | None,
+        memory_limit: int | None,
+    ) -> None:
+        self._driver = driver
+        self._run_task = run_task
+        self._spawn_command = spawn_command
+        self._memory_limit = memory_limit
+        self._keys: dict[int, str] = {}
+        self._received = b""
+        self._files: list[int] = []
+        # Tasks set this byte when they had to import pyarrow: the ones after them should not have to.
+        self._needs_arrow = mmap.mmap(-1, 1)
+
+    def serve(self) -> NoReturn:
+        # The terminal's interrupt is for the driver, which decides what becomes of the tasks.
+        os.setsid()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        woken, wake = os.pipe()
+        for end in (woken, wake):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        poll = select.poll()
+        poll.register(self._driver, select.POLLIN)
+        poll.register(woken, select.POLLIN)
+        try:
+            while True:
+                ready = dict(poll.poll())
+                if woken in ready:
+                    os.read(woken, 4096)
+                self._reap()
+                if self._driver.fileno() in ready and not self._receive():
+                    break
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            self._end_all()
+            os._exit(0)
+
+    def _receive(self) -> bool:
+        """Carry out the driver's requests; False when the driver is gone."""
+        try:
+            data, files, _, _ = socket.recv_fds(self._driver, 1 << 16, 64)
+        except ConnectionError:
+            return False
+        if not data:
+            return False
+        self._files += files
+        *lines, self._received = (self._received + data).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if "start" in message:
+                stdout, stderr, *self._files = self._files
+                self._start(TaskRequest(**message["start"]), stdout, stderr)
+            else:
+                self._kill(message["kill"], signal.SIGKILL if message["force"] else signal.SIGTERM)
+        return True
+
+    def _start(self, request: TaskRequest, stdout: int, stderr: int) -> None:
+        if self._needs_arrow[0] and "pyarrow" not in sys.modules:
+            import pyarrow  # noqa: F401
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._tell(key=request.key, code=1, message=f"No process could be started: {error.strerror}.")
+        else:
+            if pid == 0:
+                self._be_task(request, stdout, stderr)
+            self._keys[pid] = request.key
+            self._tell(key=request.key, pid=pid)
+        finally:
+            os.close(stdout)
+            os.close(stderr)
+
+    def _be_task(self, request: TaskRequest, stdout: int, stderr: int) -> NoReturn:
+        code = 1
+        try:
+            os.setsid()
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            self._driver.close()
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            for source, target in ((nothing, 0), (stdout, 1), (stderr, 2)):
+                os.dup2(source, target)
+                os.close(source)
+            for file in self._files:
+                os.close(file)
+            if self._memory_limit:
+                import resource
+
+                limit = self._memory_limit << 20
+                resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+            if self._spawn_command is not None:
+                command = [*self._spawn_command, *request.as_arguments()]
+                os.execvp(command[0], command)
+            _make_streams()
+            _reseed()
+            atexit._clear()  # what the driver has registered is the driver's
+            code = self._run_task(request)
+            atexit._run_exitfuncs()
+            if "pyarrow" in sys.modules:
+                self._needs_arrow[0] = 1
+        except BaseException as error:
+            _explain(error)
+        finally:
+            try:
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:
+                os._exit(code)
+
+    def _reap(self) -> None:
+        while self._keys:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if found is None:
+                return
+            # What the task has started ends with it. The group exists as long as its leader is not reaped.
+            _signal_group(found.si_pid, signal.SIGKILL)
+            _, status = os.waitpid(found.si_pid, 0)
+            key = self._keys.pop(found.si_pid, None)
+            if key is not None:
+                self._tell(key=key, code=os.waitstatus_to_exitcode(status))
+
+    def _kill(self, key: str, number: int) -> None:
+        for pid, name in self._keys.items():
+            if name == key:
+                _signal_group(pid, number)
+
+    def _end_all(self) -> None:
+        for pid in self._keys:
+            _signal_group(pid, signal.SIGTERM)
+        end = time.monotonic() + GRACE_SECONDS
+        while self._keys and time.monotonic() < end:
+            self._reap()
+            time.sleep(0.01)
+        for pid in self._keys:
+            _signal_group(pid, signal.SIGKILL)
+
+    def _tell(self, **event: Any) -> None:
+        try:
+            self._driver.sendall(json.dumps(event).encode() + b"\n")
+        except OSError:
+            pass  # the driver is gone: the next receive tells
+
+
+def _signal_group(pid: int, number: int) -> None:
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def _make_streams() -> None:
+    """Fresh standard streams on the task's pipes, line by line, whatever the driver's were."""
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        stream = open(number, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # type: ignore[misc]  # noqa: SIM115
+
+
+def _reseed() -> None:
+    """Tasks must not all draw the same random numbers. ``random`` sees to it itself after a fork."""
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed()
+
+
+def _explain(error: BaseException) -> None:
+    """Print an error that no step has caused."""
+    from metaflow_core.errors import MetaflowException
+
+    if isinstance(error, MetaflowException):
+        print(f"{error.headline}: {error}", file=sys.stderr)
+    else:
+        import traceback
+
+        traceback.print_exception(error)
