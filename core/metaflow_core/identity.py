@@ -59,7 +59,11 @@ def system_tags(runtime: str = "dev", *, now: float | None = None, **more: str) 
 
 def _check(name: str, variable: str) -> str:
     if name != name.strip() or not name.isprintable():
-        raise MetaflowException(f"{variable} is no user name: {show(name)}. Use printable text without blanks around it.")
+        raise MetaflowException(
+            f"{variable} is no user name: {show(name)}. Use printable text without blanks around it."
+        )
     if len(name) > MAX_USER:
-        raise MetaflowException(f"{variable} is too long for a user name: {len(name)} of at most {MAX_USER} characters.")
+        raise MetaflowException(
+            f"{variable} is too long for a user name: {len(name)} of at most {MAX_USER} characters."
+        )
     return name

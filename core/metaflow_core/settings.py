@@ -132,6 +132,7 @@ SETTINGS: dict[str, Setting] = {
             None,
             "Directory that holds .metaflow. By default the nearest one from the working directory upward.",
         ),
+        Setting("DURABLE_WRITES", "bool", False, "Whether artifacts survive a power cut: wait for the disk at each."),
         Setting("LAUNCHER", "text", "fork", "How a local task's process starts.", choices=("fork", "spawn")),
         Setting("RETRY_WAIT", "bool", False, "Whether local runs wait minutes_between_retries before a retry."),
         Setting("HEARTBEAT_SECONDS", "float", 10.0, "How often a run reports that it is alive.", minimum=0.1),

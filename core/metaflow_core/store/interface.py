@@ -2,8 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import IO, Protocol
+
+from metaflow_core.errors import StorageError
+from metaflow_core.names import show
+
+# No component starts with a dot or ends in ``.~``, which leaves such names to the stores themselves.
+_COMPONENT = r"(?!\.)[^/\\]+(?<!\.~)"
+_KEY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+
+
+def check_key(key: str) -> str:
+    """Return ``key``, or raise ``StorageError``: a relative POSIX path without ``..``, hidden or empty components.
+
+    Every method of a :class:`Storage` that takes a key passes it through here first.
+
+    >>> check_key("logs/HelloFlow/1/start/1.0.log")
+    'logs/HelloFlow/1/start/1.0.log'
+    """
+    if _KEY.fullmatch(key) is None or not key.isprintable():
+        raise StorageError(f"The artifact store has no place for {show(key)}: it is no relative path of plain names.")
+    return key
 
 
 class Storage(Protocol):
@@ -15,24 +36,35 @@ class Storage(Protocol):
     """
 
     url: str
+    append_interval: float  # seconds to leave between two appends to one object: 0 where an append costs nothing
 
-    def put(self, key: str, write: Callable[[IO[bytes]], None]) -> None:
-        """Store what ``write`` sends, unless the key exists already."""
+    def put(self, key: str, write: Callable[[IO[bytes]], None], replace: bool = False) -> None:
+        """Store what ``write`` sends. When the key exists already nothing happens, unless ``replace`` is true.
+
+        When ``write`` raises, nothing is stored; an ``OSError`` counts as the store's, anything else propagates.
+        """
 
     def read(self, key: str) -> memoryview:
-        """The object's bytes, memory-mapped where possible. ``MetaflowDataMissing`` when there is none."""
+        """The object's bytes, memory-mapped where possible. ``MetaflowDataMissing`` when there is none.
+
+        The view is writable and private to the caller: what is written to it never reaches the store.
+        """
 
     def exists(self, key: str) -> bool: ...
 
-    def size(self, key: str) -> int: ...
+    def size(self, key: str) -> int:
+        """Bytes of the object. ``MetaflowDataMissing`` when there is none."""
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """The keys that start with ``prefix`` (whole path components), sorted."""
+        """The keys that start with ``prefix`` (whole path components; all keys for ``""``), sorted."""
 
     def delete(self, key: str) -> None:
         """Forget the object; nothing happens when there is none."""
 
     def append(self, key: str, data: bytes) -> None:
-        """Add to the end of an object that has one writer: a log. What was appended survives the writer's death."""
+        """Add to the end of an object that has one writer: a log. What was appended survives the writer's death.
+
+        The first append makes the object. One made by :meth:`put` is never appended to.
+        """
 
     def close(self) -> None: ...

@@ -1,0 +1,262 @@
+"""What every storage plugin must do, as tests to run against yours.
+
+from metaflow_core.testing.storage import StorageContract
+
+class TestMyStorage(StorageContract):
+    @pytest.fixture
+    def url(self, tmp_path):
+        return f"mine://{tmp_path}"
+
+    @pytest.fixture
+    def storage(self, url):
+        return MyStorage(url)
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import IO
+
+import pytest
+
+from metaflow_core.errors import MetaflowDataMissing, StorageError
+from metaflow_core.store.interface import Storage
+
+BAD_KEYS = [
+    "",
+    "/",
+    "/a",
+    "a/",
+    "a//b",
+    ".",
+    "..",
+    "../a",
+    "a/../b",
+    "a/..",
+    "./a",
+    "a\0b",
+    "a\nb",
+    "a\\b",
+    ".hidden",
+    "a.~",
+]
+
+
+def sends(data: bytes) -> Callable[[IO[bytes]], None]:
+    """A ``write`` argument of ``put`` that sends ``data``."""
+
+    def write(file: IO[bytes]) -> None:
+        file.write(data)
+
+    return write
+
+
+def _not_called(file: IO[bytes]) -> None:
+    raise AssertionError("put must not ask for content that is stored already")
+
+
+class StorageContract:
+    """Subclass it and give a ``storage`` fixture: an open store with nothing in it."""
+
+    @pytest.fixture
+    def storage(self) -> Storage:
+        raise NotImplementedError("override the storage fixture")
+
+    # --- objects
+
+    @pytest.mark.parametrize("size", [0, 1, 4096, 300_000, 17_000_000])
+    def test_what_was_put_is_read(self, storage: Storage, size: int) -> None:
+        data = os.urandom(size)
+        storage.put("data/ab/abcd", sends(data))
+        assert bytes(storage.read("data/ab/abcd")) == data
+        assert storage.size("data/ab/abcd") == size
+        assert storage.exists("data/ab/abcd")
+
+    def test_content_may_come_in_parts(self, storage: Storage) -> None:
+        def write(file: IO[bytes]) -> None:
+            for _ in range(3):
+                file.write(b"ab")
+                file.write(memoryview(b"cd"))
+
+        storage.put("data/parts", write)
+        assert bytes(storage.read("data/parts")) == b"abcdabcdabcd"
+
+    def test_an_object_is_written_once(self, storage: Storage) -> None:
+        storage.put("data/x", sends(b"first"))
+        storage.put("data/x", _not_called)
+        assert bytes(storage.read("data/x")) == b"first"
+
+    def test_replace_writes_again(self, storage: Storage) -> None:
+        storage.put("data/x", sends(b"a long first version"))
+        before = storage.read("data/x")
+        storage.put("data/x", sends(b"second"), replace=True)
+        assert bytes(storage.read("data/x")) == b"second"
+        assert bytes(before) == b"a long first version"
+
+    @pytest.mark.parametrize("size", [10, 1_000_000])
+    def test_what_is_read_is_private_and_writable(self, storage: Storage, size: int) -> None:
+        storage.put("data/x", sends(b"a" * size))
+        view = storage.read("data/x")
+        view[0:1] = b"z"
+        assert bytes(view[:2]) == b"za"
+        assert bytes(storage.read("data/x")[:2]) == b"aa"
+
+    def test_what_was_read_outlives_the_object(self, storage: Storage) -> None:
+        storage.put("data/x", sends(b"a" * 1_000_000))
+        view = storage.read("data/x")
+        storage.delete("data/x")
+        assert bytes(view) == b"a" * 1_000_000
+
+    def test_a_failed_write_leaves_nothing(self, storage: Storage) -> None:
+        def write(file: IO[bytes]) -> None:
+            file.write(b"x" * 100_000)
+            raise RuntimeError("in the middle")
+
+        with pytest.raises(RuntimeError, match="in the middle"):
+            storage.put("data/x", write)
+        assert not storage.exists("data/x")
+        assert list(storage.keys("")) == []
+
+    def test_a_failed_replace_keeps_the_old_object(self, storage: Storage) -> None:
+        def write(file: IO[bytes]) -> None:
+            file.write(b"new")
+            raise RuntimeError
+
+        storage.put("data/x", sends(b"old"))
+        with pytest.raises(RuntimeError):
+            storage.put("data/x", write, replace=True)
+        assert bytes(storage.read("data/x")) == b"old"
+
+    def test_an_unfinished_object_is_not_visible(self, storage: Storage) -> None:
+        def write(file: IO[bytes]) -> None:
+            file.write(b"x" * 100_000)
+            file.flush()
+            assert not storage.exists("data/x")
+            assert list(storage.keys("")) == []
+
+        storage.put("data/x", write)
+        assert storage.exists("data/x")
+
+    def test_writers_of_one_key_both_succeed(self, storage: Storage) -> None:
+        data = b"same" * 50_000
+        both_inside = threading.Barrier(2, timeout=60)
+        errors: list[BaseException] = []
+
+        def write(file: IO[bytes]) -> None:
+            both_inside.wait()
+            file.write(data)
+
+        def run() -> None:
+            try:
+                storage.put("data/x", write)
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=run) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert errors == []
+        assert bytes(storage.read("data/x")) == data
+
+    def test_unicode_and_spaces_in_keys(self, storage: Storage) -> None:
+        key = "logs/Größe/1/mit leerem/日本 #%?*.log"
+        storage.put(key, sends(b"x"))
+        assert bytes(storage.read(key)) == b"x"
+        assert list(storage.keys("logs/Größe")) == [key]
+
+    # --- what is not there
+
+    def test_a_missing_object(self, storage: Storage) -> None:
+        storage.put("data/x/y", sends(b"1"))
+        for key in ("data/none", "data/x", "other/none", "data/x/y/z"):
+            assert not storage.exists(key)
+            with pytest.raises(MetaflowDataMissing, match=key):
+                storage.read(key)
+            with pytest.raises(MetaflowDataMissing, match=key):
+                storage.size(key)
+
+    def test_delete(self, storage: Storage) -> None:
+        storage.put("data/x", sends(b"1"))
+        storage.append("logs/x", b"1")
+        for key in ("data/x", "logs/x"):
+            storage.delete(key)
+            assert not storage.exists(key)
+            storage.delete(key)
+        assert list(storage.keys("")) == []
+        storage.put("data/x", sends(b"2"))
+        storage.append("logs/x", b"2")
+        assert bytes(storage.read("data/x")) == b"2"
+        assert bytes(storage.read("logs/x")) == b"2"
+
+    # --- keys
+
+    def test_keys_are_sorted_and_match_whole_components(self, storage: Storage) -> None:
+        assert list(storage.keys("")) == []
+        assert list(storage.keys("data")) == []
+        wanted = ["a-b/x", "a/b/1", "a/b/2", "a/bc/1", "ab"]
+        for key in reversed(wanted):
+            storage.put(key, sends(b"1"))
+        storage.append("a/log", b"1")
+        assert list(storage.keys("")) == ["a-b/x", "a/b/1", "a/b/2", "a/bc/1", "a/log", "ab"]
+        assert list(storage.keys("a")) == ["a/b/1", "a/b/2", "a/bc/1", "a/log"]
+        assert list(storage.keys("a/b")) == ["a/b/1", "a/b/2"]
+        assert list(storage.keys("ab")) == ["ab"]
+        assert list(storage.keys("a/log")) == ["a/log"]
+        assert list(storage.keys("none")) == []
+
+    @pytest.mark.parametrize("key", BAD_KEYS)
+    def test_bad_keys_are_refused(self, storage: Storage, key: str) -> None:
+        for act in (
+            lambda: storage.put(key, _not_called),
+            lambda: storage.read(key),
+            lambda: storage.exists(key),
+            lambda: storage.size(key),
+            lambda: storage.delete(key),
+            lambda: storage.append(key, b"x"),
+        ):
+            with pytest.raises(StorageError):
+                act()
+        assert list(storage.keys("")) == []
+
+    # --- logs
+
+    def test_append(self, storage: Storage) -> None:
+        key = "logs/F/1/start/1.0.log"
+        storage.append(key, b"")
+        assert not storage.exists(key)
+        storage.append(key, b"one\n")
+        storage.append(key, b"two\n")
+        assert bytes(storage.read(key)) == b"one\ntwo\n"
+        assert storage.size(key) == 8
+        assert storage.exists(key)
+
+    def test_a_long_log(self, storage: Storage) -> None:
+        parts = [bytes([65 + i % 26]) * 100_000 for i in range(12)]
+        for part in parts:
+            storage.append("logs/x", part)
+        assert bytes(storage.read("logs/x")) == b"".join(parts)
+        assert storage.size("logs/x") == 1_200_000
+        assert list(storage.keys("logs")) == ["logs/x"]
+
+    def test_a_log_can_be_read_while_it_grows(self, storage: Storage) -> None:
+        for size in (10, 1_000_000):
+            storage.append("logs/x", b"a" * size)
+            before = storage.read("logs/x")
+            length = len(before)
+            storage.append("logs/x", b"b")
+            assert len(before) == length
+            assert bytes(storage.read("logs/x")[-2:]) == b"ab"
+
+    def test_a_log_can_be_replaced(self, storage: Storage) -> None:
+        storage.append("logs/x", b"secret")
+        storage.put("logs/x", sends(b"clean"), replace=True)
+        assert bytes(storage.read("logs/x")) == b"clean"
+        assert storage.size("logs/x") == 5
+        assert list(storage.keys("")) == ["logs/x"]
+
+    def test_the_interval_of_appends_is_a_number_of_seconds(self, storage: Storage) -> None:
+        assert storage.append_interval >= 0

@@ -1,0 +1,214 @@
+"""Artifacts and logs in a directory: a plain path, or ``file://``.
+
+An object is written to a temporary file in ``.tmp`` and renamed, so that a reader sees all of it or nothing, and two
+writers of one key both succeed. What was written survives the death of every process. Surviving a power cut as well
+takes waiting for the disk, which ``METAFLOW_DURABLE_WRITES=true`` asks for.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, TypeVar
+
+from metaflow_core import settings
+from metaflow_core.errors import MetaflowDataMissing, StorageError
+from metaflow_core.hookspecs import hookimpl
+from metaflow_core.names import show
+from metaflow_core.store.interface import Storage, check_key
+
+SCHEME = "file://"
+TEMPORARY = ".tmp"
+ABANDONED_SECONDS = 24 * 3600.0
+# Below this a copy is cheaper than a mapping, of which a process can have only so many.
+MAP_FROM = 256 * 1024
+
+T = TypeVar("T")
+
+_FULL = "free some space and resume. Nothing that was stored is lost."
+_ELSEWHERE = "or set METAFLOW_DATASTORE_SYSROOT_LOCAL to another one."
+_ADVICE = {
+    errno.ENOSPC: f"The disk is full: {_FULL}",
+    errno.EDQUOT: f"Your disk quota is used up: {_FULL}",
+    errno.EROFS: f"The file system is read-only: make it writable, {_ELSEWHERE}",
+    errno.EACCES: f"Permission denied: check who owns the directory, {_ELSEWHERE}",
+    errno.EPERM: f"Permission denied: check who owns the directory, {_ELSEWHERE}",
+    errno.ENAMETOOLONG: "A name is too long for this file system: use shorter names of flows and steps.",
+    errno.ENOTDIR: "A file is in the place of a directory: move it away.",
+    errno.EISDIR: "A directory is in the place of a file: move it away.",
+    errno.EMFILE: "Too many files are open: raise the limit with ulimit -n, or use fewer --max-workers.",
+    errno.EIO: "The disk reports an error: check it.",
+}
+
+
+@hookimpl
+def open_storage(url: str) -> Storage | None:
+    if url.startswith(SCHEME):
+        from urllib.parse import unquote
+
+        path = unquote(url.removeprefix(SCHEME).removeprefix("localhost"))
+        if not path.startswith("/"):
+            raise StorageError(f"{show(url)} is no address of a directory: write file:///an/absolute/path.")
+        return LocalStorage(path)
+    return None if "://" in url else LocalStorage(url)
+
+
+class LocalStorage:
+    """Objects as files under the directory ``path``, which is made when the first object is."""
+
+    append_interval = 0.0
+
+    def __init__(self, path: str) -> None:
+        self.url = self._root = os.path.abspath(os.path.expanduser(path))
+        self._cleaned = False
+
+    def put(self, key: str, write: Callable[[IO[bytes]], None], replace: bool = False) -> None:
+        target = self._path(key)
+        if not replace and self._is_whole(target):
+            return
+        temporary = os.path.join(self._root, TEMPORARY, f"{os.getpid()}-{os.urandom(8).hex()}")
+        with self._errors("write"):
+            try:
+                with open(_create(temporary, os.O_EXCL), "wb") as file:
+                    write(file)
+                    if durable := settings.get("DURABLE_WRITES"):
+                        file.flush()
+                        os.fsync(file.fileno())
+                _in_folder(target, lambda: os.replace(temporary, target))
+                if durable:
+                    _sync_folder(os.path.dirname(target))
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(temporary)
+                raise
+        self._clean()
+
+    def read(self, key: str) -> memoryview:
+        with self._errors("read", key):
+            fd = os.open(self._path(key), os.O_RDONLY)
+            try:
+                size = os.fstat(fd).st_size
+                if size >= MAP_FROM:
+                    return memoryview(_map(fd, size))
+                with open(fd, "rb", buffering=0, closefd=False) as file:
+                    data = bytearray(size)
+                    return memoryview(data)[: file.readinto(data)]
+            finally:
+                os.close(fd)
+
+    def exists(self, key: str) -> bool:
+        return os.path.isfile(self._path(key))
+
+    def size(self, key: str) -> int:
+        with self._errors("read", key):
+            status = os.stat(self._path(key))
+            if stat.S_ISDIR(status.st_mode):
+                raise IsADirectoryError(errno.EISDIR, "Is a directory")
+            return status.st_size
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        start = self._path(prefix) if prefix else self._root
+        if os.path.isfile(start):
+            yield prefix
+            return
+        found = []
+        with self._errors("read"):
+            for folder, folders, files in os.walk(start, onerror=_raise_unless_missing):
+                folders[:] = [name for name in folders if not name.startswith(".")]
+                inside = os.path.relpath(folder, self._root).replace(os.sep, "/").removeprefix(".")
+                found += [f"{inside}/{name}" if inside else name for name in files if not name.startswith(".")]
+        yield from sorted(found)
+
+    def delete(self, key: str) -> None:
+        with self._errors("change"), suppress(FileNotFoundError, NotADirectoryError):
+            os.unlink(self._path(key))
+
+    def append(self, key: str, data: bytes) -> None:
+        if not data:
+            return
+        with self._errors("write"):
+            fd = _create(self._path(key), os.O_APPEND)
+            try:
+                before = os.fstat(fd).st_size
+                try:
+                    rest = memoryview(data)
+                    while rest:
+                        rest = rest[os.write(fd, rest) :]
+                except OSError:
+                    os.ftruncate(fd, before)  # no half of it, so that the same data can be appended again
+                    raise
+            finally:
+                os.close(fd)
+
+    def close(self) -> None:
+        pass
+
+    def _path(self, key: str) -> str:
+        return os.path.join(self._root, check_key(key))
+
+    def _is_whole(self, path: str) -> bool:
+        # After a power cut a file may be there without its content.
+        try:
+            return os.stat(path).st_size > 0
+        except OSError:
+            return False
+
+    def _clean(self) -> None:
+        """Once per process, remove what writers that were killed left long ago."""
+        if self._cleaned:
+            return
+        self._cleaned = True
+        with suppress(OSError), os.scandir(os.path.join(self._root, TEMPORARY)) as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    if entry.stat().st_mtime < time.time() - ABANDONED_SECONDS:
+                        os.unlink(entry.path)
+
+    @contextmanager
+    def _errors(self, verb: str, key: str | None = None) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if key is not None and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
+                raise MetaflowDataMissing(f"{key} is not in the artifact store {self._root}: it was deleted.") from None
+            hint = _ADVICE.get(error.errno or 0, f"{error.strerror or error}.")
+            raise StorageError(f"Can't {verb} the artifact store {self._root}. {hint}") from error
+
+
+def _create(path: str, flag: int) -> int:
+    return _in_folder(path, lambda: os.open(path, os.O_WRONLY | os.O_CREAT | flag, 0o666))
+
+
+def _in_folder(path: str, act: Callable[[], T]) -> T:
+    """Do something that needs the folder of ``path``, and make the folder only when it turns out to be missing."""
+    try:
+        return act()
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return act()
+
+
+def _map(fd: int, size: int) -> mmap.mmap:
+    try:
+        return mmap.mmap(fd, size, access=mmap.ACCESS_COPY)
+    except OSError:
+        # A strict limit on memory counts a private copy in full although its pages are shared.
+        return mmap.mmap(fd, size, access=mmap.ACCESS_READ)
+
+
+def _sync_folder(folder: str) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        raise error
