@@ -5,16 +5,13 @@ cd -P "$(dirname "$0")/.."
 
 say() { printf '\n==> %s\n' "$*"; }
 
-# Results belong to a user. The superuser, and a user without a name, get one here.
-export=""
-user=${METAFLOW_USER:-${SUDO_USER:-${USERNAME:-${USER:-}}}}
-case $user in
-    "" | root)
-        export METAFLOW_USER=demo
-        export="  export METAFLOW_USER=demo
+# Results belong to a user. Who has no name of their own, such as root, gets one here.
+name=""
+if ! .venv/bin/python -c 'import metaflow; metaflow.default_namespace()' 2>/dev/null; then
+    export METAFLOW_USER=demo
+    name="  export METAFLOW_USER=demo
 "
-        ;;
-esac
+fi
 
 say "Running examples/penguins.py: three species, fitted side by side"
 .venv/bin/python examples/penguins.py run --tag demo
@@ -26,7 +23,7 @@ run=$(.venv/bin/python -c 'from metaflow import Flow; print(Flow("PenguinsFlow")
 
 say "Try next"
 cat <<END
-$export  .venv/bin/python examples/penguins.py logs $run/start
+$name  .venv/bin/python examples/penguins.py logs $run/start
   .venv/bin/python examples/penguins.py tag add --run-id $run promising_model
   .venv/bin/python examples/penguins.py resume join
 END
