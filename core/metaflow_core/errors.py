@@ -84,6 +84,12 @@ class BadStepDecoratorException(MetaflowException):
     headline = "Syntax error"
 
 
+class BadFlowDecoratorException(MetaflowException):
+    """A flow decorator stands where there is no flow."""
+
+    headline = "Syntax error"
+
+
 class DuplicateStepDecoratorException(MetaflowException):
     """A decorator that may appear once was given twice for one step."""
 

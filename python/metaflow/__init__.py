@@ -1,1 +1,101 @@
-"""The Python skin: Metaflow's public API over the language-neutral core."""
+"""The Python skin: Metaflow's public API over the language-neutral core.
+
+Everything here is imported when it is first used, so that ``import metaflow`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # importing `typing` for it would double the cost of this module
+if TYPE_CHECKING:
+    from typing import Any
+
+    from metaflow_core.engine.current import current
+    from metaflow_core.results import (
+        DataArtifact,
+        Flow,
+        Metaflow,
+        Run,
+        Step,
+        Task,
+        default_metadata,
+        default_namespace,
+        get_metadata,
+        get_namespace,
+        metadata,
+        namespace,
+    )
+
+    from metaflow.decorators import Decorator, step
+    from metaflow.flowspec import FlowSpec
+    from metaflow.parameters import IncludeFile, JSONType, Parameter
+
+    retry: Decorator
+    catch: Decorator
+    timeout: Decorator
+    environment: Decorator
+    resources: Decorator
+
+__all__ = [
+    "DataArtifact",
+    "Flow",
+    "FlowSpec",
+    "IncludeFile",
+    "JSONType",
+    "Metaflow",
+    "Parameter",
+    "Run",
+    "Step",
+    "Task",
+    "catch",
+    "current",
+    "default_metadata",
+    "default_namespace",
+    "environment",
+    "get_metadata",
+    "get_namespace",
+    "metadata",
+    "namespace",
+    "resources",
+    "retry",
+    "step",
+    "timeout",
+]
+
+_SUBMODULES = ("exception", "flowspec", "parameters")
+
+_HOMES = {
+    "FlowSpec": "metaflow.flowspec",
+    "step": "metaflow.decorators",
+    "IncludeFile": "metaflow.parameters",
+    "JSONType": "metaflow.parameters",
+    "Parameter": "metaflow.parameters",
+    "current": "metaflow_core.engine.current",
+}
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name in _SUBMODULES:
+        return importlib.import_module(f"metaflow.{name}")
+    value = None if name.startswith("_") else _find(name)
+    if value is None:
+        raise AttributeError(f"module 'metaflow' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def _find(name: str) -> Any:
+    import importlib
+
+    from metaflow.decorators import BUILT_IN, find
+
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in __all__ and name not in BUILT_IN:
+        return getattr(importlib.import_module("metaflow_core.results"), name)
+    return find(name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_SUBMODULES})

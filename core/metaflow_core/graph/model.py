@@ -26,7 +26,8 @@ class Transition:
     """Where a step leads.
 
     ``targets`` are in the order in which the user named them. ``foreach`` and ``condition`` name artifacts.
-    ``cases`` maps the value of ``condition``, as text, to a target.
+    ``cases`` maps the value of ``condition``, as text, to a target. ``num_parallel`` is None when it is known only at
+    run time.
     """
 
     kind: TransitionKind
@@ -35,6 +36,7 @@ class Transition:
     condition: str | None = None
     cases: tuple[tuple[str, str], ...] = ()
     num_parallel: int | None = None
+    location: Location | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +49,17 @@ class DecoratorSpec:
 
 @dataclass(slots=True)
 class StepDef:
-    """One step. ``body`` is what the language's runtime needs to find the code; the core never looks inside."""
+    """One step. ``body`` is what the language's runtime needs to find the code; the core never looks inside.
+
+    The body of a Python step is its flow class.
+    """
 
     name: str
     language: str = "python"
     body: Any = None
     num_inputs: int = 1  # arguments of the body, self included: 2 makes the step a join
     transition: Transition | None = None
-    problem: str | None = None  # what is wrong with the transition, found while reading the source
+    problem: str | None = None  # what is wrong with the step, as a sentence, found while reading the source
     decorators: list[DecoratorSpec] = field(default_factory=list)
     location: Location | None = None
     doc: str = ""
@@ -102,11 +107,12 @@ class ParameterDef:
     show_default: bool = True
     options: dict[str, Any] = field(default_factory=dict)  # of a file: is_text, encoding, parser
     location: Location | None = None
+    attribute: str | None = None  # in a language where the name in the code can differ from the name of the option
 
     @property
     def artifact(self) -> str:
         """The name under which tasks see the value: dashes become underscores."""
-        return self.name.replace("-", "_")
+        return self.attribute or self.name.replace("-", "_")
 
 
 @dataclass(slots=True)
