@@ -22,7 +22,7 @@ def _driver_is_gone(run: StoredRun) -> bool:
         return False  # an orchestrator drives it
     if run.pid is not None and run.host == os.uname().nodename and not _alive(run.pid):
         return True
-    seconds = max(AT_LEAST, BEATS * settings.get("HEARTBEAT_SECONDS"))
+    seconds: float = max(AT_LEAST, BEATS * settings.get("HEARTBEAT_SECONDS"))
     return now() - (run.heartbeat_at or run.created_at) > seconds * 1e6
 
 

@@ -176,7 +176,8 @@ def tags_in_use(db: Database, flow_pk: int | None) -> list[TagUse]:
     uses: dict[str, TagUse] = {}
     for tag, is_system, owner, runs, first, last in db.execute(
         "SELECT t.tag, t.is_system, r.owner, COUNT(*), MIN(r.created_at), MAX(r.created_at)"
-        f" FROM run_tags t JOIN runs r ON r.pk = t.run_pk {where} GROUP BY t.tag, t.is_system, r.owner ORDER BY r.owner",
+        f" FROM run_tags t JOIN runs r ON r.pk = t.run_pk {where} GROUP BY t.tag, t.is_system, r.owner"
+        " ORDER BY r.owner",
         values,
     ):
         seen = uses.get(tag)

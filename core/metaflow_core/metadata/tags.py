@@ -29,7 +29,7 @@ def change_tags(
     """Remove tags from a run, then add some, and return the tags that it has afterwards.
 
     The change is one transaction, so that of many at the same time none is lost. Adding a tag that is there and
-    removing one that is not does nothing. ``MetaflowTaggingError``, and no change at all, for a text that is no tag, for
+    removing one that is not does nothing. ``MetaflowTaggingError``, and no change at all, for what is no tag, for
     removing a system tag, for more user tags than a run may have, and when there is neither anything to add nor to
     remove. Plugins hear of the change through the hook ``tag_changed`` once it is permanent.
     """

@@ -1,1 +1,59 @@
-"""The client: results of runs, found again."""
+"""The client: results of runs, found again.
+
+    run = Flow("HelloFlow").latest_successful_run
+    run.data.greeting
+
+Names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metaflow_core.results.artifact import DataArtifact as DataArtifact
+    from metaflow_core.results.current_namespace import default_namespace as default_namespace
+    from metaflow_core.results.current_namespace import get_namespace as get_namespace
+    from metaflow_core.results.current_namespace import namespace as namespace
+    from metaflow_core.results.data import MetaflowData as MetaflowData
+    from metaflow_core.results.flow import Flow as Flow
+    from metaflow_core.results.metaflow import Metaflow as Metaflow
+    from metaflow_core.results.namespaces import NamespaceInfo as NamespaceInfo
+    from metaflow_core.results.namespaces import list_namespaces as list_namespaces
+    from metaflow_core.results.provider import default_metadata as default_metadata
+    from metaflow_core.results.provider import get_metadata as get_metadata
+    from metaflow_core.results.provider import metadata as metadata
+    from metaflow_core.results.run import Run as Run
+    from metaflow_core.results.step import Step as Step
+    from metaflow_core.results.task import Task as Task
+
+_HOMES = {
+    "DataArtifact": "artifact",
+    "Flow": "flow",
+    "Metaflow": "metaflow",
+    "MetaflowData": "data",
+    "NamespaceInfo": "namespaces",
+    "Run": "run",
+    "Step": "step",
+    "Task": "task",
+    "default_metadata": "provider",
+    "default_namespace": "current_namespace",
+    "get_metadata": "provider",
+    "get_namespace": "current_namespace",
+    "list_namespaces": "namespaces",
+    "metadata": "provider",
+    "namespace": "current_namespace",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,92 @@
+"""Which metadata database and artifact store this process reads."""
+
+from __future__ import annotations
+
+import os
+
+from metaflow_core import settings
+from metaflow_core.errors import MetaflowException
+from metaflow_core.metadata.backend import Backend, open_backend
+from metaflow_core.names import show
+
+DATABASE = "metaflow.db"
+
+_chosen: Backend | None = None
+_opened: dict[tuple[str, str], Backend] = {}
+
+
+def backend() -> Backend:
+    """The back end that new objects read: the one that was chosen, else what the settings say now."""
+    return _chosen or _shared(open_backend())
+
+
+def use_backend(chosen: Backend | None) -> None:
+    """Let this process read ``chosen``, as a task does with the back end of its run; None for the default."""
+    global _chosen
+    _chosen = chosen
+
+
+def is_default(candidate: Backend) -> bool:
+    """Whether ``candidate`` is what the settings say now."""
+    default = open_backend()
+    return (candidate.metadata_url, candidate.storage_url) == (default.metadata_url, default.storage_url)
+
+
+def backend_at(metadata_url: str, storage_url: str) -> Backend:
+    """The back end at these addresses, the same one each time."""
+    return _shared(Backend(metadata_url, storage_url))
+
+
+def metadata(ms: str) -> str:
+    """Read another metadata database from now on, and return its description.
+
+    ``ms`` is a directory that holds ``.metaflow`` (``"local@/home/anne/project"``, or the path alone), or the URL of a
+    database (``"sqlite:////home/anne/project/.metaflow/metaflow.db"``, ``"postgresql://..."``). Objects that exist
+    already keep theirs. ``MetaflowException`` when there is no such directory.
+    """
+    if not isinstance(ms, str) or not ms:
+        raise MetaflowException(
+            f"Metadata is chosen by a directory, local@DIRECTORY or the URL of a database, not by {show(ms)}."
+        )
+    kind, at, info = ms.partition("@")
+    if "://" in ms:
+        use_backend(_shared(open_backend(ms, _folder_of_database(ms))))
+    elif at and kind != "local":
+        raise MetaflowException(
+            f"There is no kind of metadata {show(kind)}. Use local@DIRECTORY, or the URL of a database: "
+            f"sqlite:///PATH, postgresql://..."
+        )
+    else:
+        folder = os.path.abspath(os.path.expanduser(info if at else ms))
+        if os.path.basename(folder) != settings.FOLDER:
+            folder = os.path.join(folder, settings.FOLDER)
+        if not os.path.isdir(folder):
+            raise MetaflowException(f"There is no directory {folder}: {show(ms)} names no project with results.")
+        use_backend(_shared(Backend("sqlite:///" + os.path.join(folder, DATABASE), folder)))
+    return get_metadata()
+
+
+def get_metadata() -> str:
+    """The description of the metadata that is read: ``local@DIRECTORY``, or the URL of the database."""
+    url = backend().metadata_url
+    folder, file = os.path.split(url.removeprefix("sqlite:///"))
+    if url.startswith("sqlite:///") and file == DATABASE and os.path.basename(folder) == settings.FOLDER:
+        return f"local@{os.path.dirname(folder)}"
+    return url
+
+
+def default_metadata() -> str:
+    """Go back to what the settings say, and return its description."""
+    use_backend(None)
+    return get_metadata()
+
+
+def _folder_of_database(url: str) -> str | None:
+    """Where the artifacts of a SQLite file in a project are: beside it, unless a store is configured."""
+    if url.startswith("sqlite:///") and settings.get("DEFAULT_DATASTORE") in (None, "local"):
+        return os.path.dirname(os.path.abspath(url.removeprefix("sqlite:///")))
+    return None
+
+
+def _shared(candidate: Backend) -> Backend:
+    return _opened.setdefault((candidate.metadata_url, candidate.storage_url), candidate)
