@@ -1,0 +1,208 @@
+"""The command line of a flow file: ``python flow.py COMMAND`` or ``Rscript flow.R COMMAND``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from metaflow_core import __version__, errors, identity
+from metaflow_core.decorators.resolve import attach, flow_decorators
+from metaflow_core.graph.model import FlowDef
+from metaflow_core.metadata.backend import Backend, open_backend
+
+# Each command is loaded when it is used.
+COMMANDS = {
+    "run": "metaflow_core.cli.run:run_command",
+    "resume": "metaflow_core.cli.resume:resume_command",
+    "check": "metaflow_core.cli.show:check",
+    "show": "metaflow_core.cli.show:show",
+    "output-dot": "metaflow_core.cli.show:output_dot",
+    "output-raw": "metaflow_core.cli.show:output_raw",
+    "output-mermaid": "metaflow_core.cli.show:output_mermaid",
+    "dump": "metaflow_core.cli.dump:dump",
+    "logs": "metaflow_core.cli.logs:logs",
+    "tag": "metaflow_core.cli.tag:tag",
+    "spin": "metaflow_core.cli.spin:spin",
+    "version": "metaflow_core.cli.flow:version",
+    "help": "metaflow_core.cli.flow:help_command",
+    "init": "metaflow_core.cli.step:init",
+    "step": "metaflow_core.cli.step:step_command",
+}
+
+
+class FlowContext:
+    """What every command of a flow file works with."""
+
+    def __init__(self, flow: FlowDef, program: Sequence[str]) -> None:
+        self.flow = flow
+        self.program = list(program)
+        self.quiet = False
+        self.arguments: list[str] = []  # options before the command, to start the program again with
+        self.flow_options: dict[str, Any] = {}
+        self._backend: Backend | None = None
+
+    @property
+    def backend(self) -> Backend:
+        """The metadata database and the artifact store, opened when first used."""
+        if self._backend is None:
+            self._backend = open_backend()
+        return self._backend
+
+    def banner(self, text: str) -> None:
+        """Tell the user something that is no result: to stderr, and not when ``--quiet``."""
+        if not self.quiet:
+            click.echo(text, err=True)
+
+
+class FlowCommands(click.Group):
+    """Commands that are loaded by name; flow decorators and a flow's parameters add options."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name].split(":")
+        command = getattr(importlib.import_module(module), name)
+        if not isinstance(command, click.Command):
+            command = command(_flow_of(ctx))  # its options depend on the flow
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], list(COMMANDS), 1)
+            if near and "No such command" in str(error):
+                raise click.UsageError(f"No such command {args[0]!r}. Did you mean {near[0]!r}?", ctx) from None
+            raise
+
+
+def _flow_of(ctx: click.Context) -> FlowDef:
+    context = ctx.find_object(FlowContext)
+    assert context is not None
+    return context.flow
+
+
+def command_line(flow: FlowDef) -> click.Group:
+    """The click group of a flow: the options before the command, and the commands."""
+    options: list[click.Parameter] = [
+        click.Option(["--quiet"], is_flag=True, help="Do not print banners."),
+        click.Option(["--metadata"], metavar="URL", help="Metadata database: sqlite:///PATH, or local."),
+        click.Option(["--datastore"], metavar="URL", help="Artifact store: local, a path or a URL."),
+        click.Option(["--datastore-root"], metavar="DIR", help="Directory that holds .metaflow."),
+        click.Option(["--environment"], metavar="NAME", default="local", help="Where packages of steps come from."),
+        click.Option(["--package-suffixes"], metavar="LIST", help="File endings that a deployment packages."),
+        click.Option(["--with", "with_"], multiple=True, metavar="DECORATOR", help="Add name:key=value to each step."),
+        click.Option(["--pylint/--no-pylint"], default=False, help="Check the code with pylint first, when installed."),
+    ]
+    for decorator in flow_decorators(flow):
+        options += decorator.options()
+    return FlowCommands(
+        name=flow.name, params=options, callback=_before_command, invoke_without_command=True, help=flow.doc or None
+    )
+
+
+@click.pass_context
+def _before_command(ctx: click.Context, /, **options: Any) -> None:
+    context: FlowContext = ctx.obj
+    context.quiet = options.pop("quiet")
+    # The rest of the program, the tasks and what they start find the same place through the settings.
+    if options["datastore_root"]:
+        os.environ["METAFLOW_DATASTORE_SYSROOT_LOCAL"] = os.path.abspath(options["datastore_root"])
+    if options["datastore"]:
+        os.environ["METAFLOW_DEFAULT_DATASTORE"] = options["datastore"]
+    if options["metadata"] not in (None, "local"):
+        os.environ["METAFLOW_METADATA_URL"] = options["metadata"]
+    if options["environment"] != "local":
+        raise errors.CommandException(f"There is no environment {options['environment']!r}. Known: local.")
+    attach(context.flow, options["with_"])
+    context.arguments = [argument for text in options["with_"] for argument in ("--with", text)]
+    context.flow_options = options
+    context.banner(f"Metaflow {__version__} executing {context.flow.name} for {identity.identity()}")
+    if options["pylint"]:
+        _pylint(context)
+    if ctx.invoked_subcommand is None:
+        command = ctx.command.get_command(ctx, "check")  # type: ignore[attr-defined]
+        ctx.invoke(command)
+
+
+def _pylint(context: FlowContext) -> None:
+    import subprocess
+
+    if context.flow.language != "python" or context.flow.file is None:
+        return
+    found = subprocess.run(
+        [sys.executable, "-m", "pylint", "-E", context.flow.file], capture_output=True, text=True, check=False
+    )
+    if "No module named pylint" in found.stderr:
+        context.banner("Pylint is not installed, so the code is not checked with it.")
+    elif found.returncode:
+        raise errors.LintWarn(f"Pylint found errors:\n{found.stdout.rstrip()}")
+
+
+@click.command
+def version() -> None:
+    """Print the version."""
+    click.echo(__version__)
+
+
+@click.command("help")
+@click.pass_context
+def help_command(ctx: click.Context) -> None:
+    """Print this text."""
+    assert ctx.parent is not None
+    click.echo(ctx.parent.get_help())
+
+
+def main(flow: FlowDef, program: Sequence[str], arguments: Sequence[str] | None = None) -> NoReturn:
+    """Carry out a command line and exit: 0 when all is well, 1 after a failure or an interrupt, 2 for wrong usage.
+
+    ``program`` is the command that starts this program again, without arguments.
+    """
+    sys.exit(execute(flow, program, sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def execute(flow: FlowDef, program: Sequence[str], arguments: list[str]) -> int:
+    """Carry out a command line and return the exit code."""
+    try:
+        group = command_line(flow)
+        name = os.path.basename(flow.file or program[-1])
+        code = group.main(
+            arguments,
+            prog_name=name,
+            obj=FlowContext(flow, program),
+            standalone_mode=False,
+            auto_envvar_prefix="METAFLOW",
+        )
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        return 1
+    except errors.MetaflowException as error:
+        show_error(error)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader has gone (`show | head`). Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+
+
+def show_error(error: errors.MetaflowException) -> None:
+    """Print an error to stderr as people should read it."""
+    click.echo(f"{click.style(error.headline, fg='red', bold=True)}:", err=True)
+    for line in str(error).splitlines() or [""]:
+        click.echo(f"    {line}", err=True)

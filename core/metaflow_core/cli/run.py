@@ -1,0 +1,77 @@
+"""``run``: start a run of the flow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from metaflow_core import identity
+from metaflow_core.cli.flow import FlowContext
+from metaflow_core.decorators.resolve import attach, check_decorators
+from metaflow_core.engine.run import RunOptions, create_run, execute, open_compute
+from metaflow_core.engine.scheduler import Limits
+from metaflow_core.errors import CommandException
+from metaflow_core.graph.lint import lint
+from metaflow_core.graph.model import FlowDef
+from metaflow_core.graph.parameters import ParameterContext, evaluate, options_for
+
+
+def run_options() -> list[click.Parameter]:
+    """Options that ``run`` and ``resume`` share."""
+    count = click.IntRange(min=1)
+    return [
+        click.Option(["--tag", "tags"], multiple=True, help="Tag the run; may be given several times."),
+        click.Option(["--max-workers"], type=count, default=16, show_default=True, help="Tasks at a time."),
+        click.Option(["--max-num-splits"], type=count, default=100, show_default=True, help="Most tasks of a foreach."),
+        click.Option(["--max-log-size"], type=count, default=10, show_default=True, help="Most output of a task, in MB."),
+        click.Option(["--with", "with_"], multiple=True, metavar="DECORATOR", help="Add name:key=value to each step."),
+        click.Option(["--run-id-file"], type=click.Path(dir_okay=False), help="Write the run id to this file."),
+        click.Option(
+            ["--namespace", "namespace"], help="Namespace of the client inside tasks; empty for the global one."
+        ),
+    ]
+
+
+def prepare(context: FlowContext, options: dict[str, Any]) -> RunOptions:
+    """Check the flow, and gather what the command line says."""
+    attach(context.flow, options["with_"])
+    identity.user()
+    lint(context.flow)
+    check_decorators(context.flow)
+    context.banner("The graph looks good.")
+    if options["run_id_file"]:
+        try:
+            open(options["run_id_file"], "a", encoding="utf-8").close()
+        except OSError as error:
+            raise CommandException(f"--run-id-file {options['run_id_file']} can't be written: {error.strerror}.") from None
+    arguments = [*context.arguments, *(text for given in options["with_"] for text in ("--with", given))]
+    return RunOptions(
+        tags=options["tags"],
+        limits=Limits(options["max_workers"], options["max_num_splits"], options["max_log_size"]),
+        namespace=options["namespace"],
+        run_id_file=options["run_id_file"],
+        flow_options=context.flow_options,
+        program=[*context.program, "--quiet", *arguments],
+    )
+
+
+def run_command(flow: FlowDef) -> click.Command:
+    """The ``run`` command, with the flow's parameters as options."""
+
+    @click.pass_obj
+    def callback(context: FlowContext, /, **options: Any) -> int:
+        shared = {option.name: options.pop(str(option.name)) for option in run_options()}
+        run = prepare(context, {str(name): value for name, value in shared.items()})
+        compute = open_compute(flow, context.backend, run)
+        try:
+            parameters = evaluate(flow, options, ParameterContext.of(flow, identity.user()))
+            row = create_run(flow, context.backend, run, parameters)
+        except BaseException:
+            compute.close()
+            raise
+        return 0 if execute(flow, context.backend, compute, run, row) == "completed" else 1
+
+    return click.Command(
+        "run", params=[*options_for(flow), *run_options()], callback=callback, help="Run the flow on this machine."
+    )

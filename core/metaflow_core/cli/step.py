@@ -1,0 +1,57 @@
+"""``step`` and ``init``: one task, anywhere. Back ends call them; people do not need them."""
+
+from __future__ import annotations
+
+import click
+
+from metaflow_core import identity
+from metaflow_core.cli.flow import FlowContext
+from metaflow_core.engine.interface import TaskRequest
+from metaflow_core.engine.run import RunOptions, create_run
+from metaflow_core.engine.task import TaskSettings, run_attempt, runtime_of
+from metaflow_core.errors import CommandException
+from metaflow_core.graph.model import FlowDef
+from metaflow_core.graph.parameters import ParameterContext, evaluate, options_for
+
+
+@click.command("step", hidden=True)
+@click.argument("name")
+@click.option("--run-id", required=True)
+@click.option("--task-id", required=True)
+@click.option("--attempt", type=click.IntRange(min=0), default=0)
+@click.option("--max-attempts", type=click.IntRange(min=1), default=1)
+@click.option("--max-num-splits", type=click.IntRange(min=1), default=100)
+@click.option("--fallback", is_flag=True)
+@click.option("--namespace")
+@click.pass_obj
+def step_command(
+    context: FlowContext,
+    name: str,
+    run_id: str,
+    task_id: str,
+    attempt: int,
+    max_attempts: int,
+    max_num_splits: int,
+    fallback: bool,
+    namespace: str | None,
+) -> int:
+    """Run one attempt of one task of an existing run."""
+    if name not in context.flow:
+        raise CommandException(f"There is no step {name!r}. Steps: {', '.join(context.flow.steps)}.")
+    runtime_of(context.flow[name].language).prepare(context.flow)
+    request = TaskRequest(run_id, name, task_id, attempt, max_attempts, fallback)
+    settings = TaskSettings(max_num_splits, namespace, context.flow_options)
+    return run_attempt(context.flow, context.backend, settings, request)
+
+
+def init(flow: FlowDef) -> click.Command:
+    """The ``init`` command: create a run, with its parameters, and print its id."""
+
+    @click.pass_obj
+    def callback(context: FlowContext, /, tags: tuple[str, ...], **given: object) -> int:
+        parameters = evaluate(flow, given, ParameterContext.of(flow, identity.user()))
+        click.echo(create_run(flow, context.backend, RunOptions(tags=tags), parameters).id)
+        return 0
+
+    tag = click.Option(["--tag", "tags"], multiple=True)
+    return click.Command("init", params=[*options_for(flow), tag], callback=callback, hidden=True)

@@ -1,0 +1,106 @@
+"""What a run shows: stamped lines, and on a terminal a live status line under them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import IO
+
+CLEAR = "\r\x1b[K"
+COLOURS = {"stderr": "\x1b[33m", "failed": "\x1b[31;1m", "good": "\x1b[32m", "faint": "\x1b[2m"}
+END = "\x1b[0m"
+
+
+class Output:
+    """Writes lines of the form ``2020-06-19 21:19:03.387 [198/start/1139 (pid 64853)] text`` to standard output.
+
+    On a terminal the stamp is faint, and the last line tells tasks running, done and failed, and the time; in a pipe
+    there are only the lines.
+    """
+
+    def __init__(self, stream: IO[str] | None = None) -> None:
+        self._stream = stream or sys.stdout
+        self.is_terminal = self._stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._colour = self.is_terminal and "NO_COLOR" not in os.environ
+        self._status = ""
+        self._broken = False
+        self._second = -1
+        self._second_text = ""
+
+    def line(self, text: str, task: str | None = None, pid: int | None = None, style: str = "") -> None:
+        """One line; ``task`` is ``RUN/STEP/ID``."""
+        at = time.time()
+        second = int(at)
+        if second != self._second:
+            self._second = second
+            self._second_text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+        stamp = f"{self._second_text}.{int(at % 1 * 1000):03d}"
+        if self._colour:
+            stamp = COLOURS["faint"] + stamp + END
+            text = COLOURS[style] + text + END if style else text
+        where = "" if task is None else f"[{task} (pid {pid})] " if pid is not None else f"[{task}] "
+        self._write(f"{CLEAR if self._status else ''}{stamp} {where}{text}\n{self._status}")
+
+    def status(self, text: str) -> None:
+        """Show ``text`` under the lines, on a terminal; empty takes it away."""
+        if not self.is_terminal or text == self._status:
+            return
+        text = text[: self._columns() - 1]
+        if self._colour and text:
+            text = COLOURS["faint"] + text + END
+        self._write(CLEAR + text)
+        self._status = text
+
+    def flush(self) -> None:
+        if not self._broken:
+            try:
+                self._stream.flush()
+            except BrokenPipeError:
+                self._stop()
+
+    def _write(self, text: str) -> None:
+        if self._broken:
+            return
+        try:
+            self._stream.write(text)
+        except UnicodeEncodeError:
+            encoding = self._stream.encoding or "ascii"
+            self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        except BrokenPipeError:
+            self._stop()
+
+    def _stop(self) -> None:
+        # Nobody reads any more (`run | head`): the run goes on, its logs are kept.
+        self._broken = True
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+
+    @staticmethod
+    def _columns() -> int:
+        try:
+            return os.get_terminal_size().columns or 80
+        except OSError:
+            return 80
+
+
+class LineSplitter:
+    """Cuts a stream of bytes into lines; a line longer than ``limit`` comes in pieces."""
+
+    def __init__(self, limit: int = 1 << 16) -> None:
+        self._limit = limit
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[tuple[bytes, bool]]:
+        """``(text, complete)`` of each line that ``data`` ends, and of each full piece."""
+        *lines, rest = (self._rest + data).split(b"\n") if self._rest else data.split(b"\n")
+        found = [(line, True) for line in lines]
+        while len(rest) > self._limit:
+            found.append((rest[: self._limit], False))
+            rest = rest[self._limit :]
+        self._rest = rest
+        return found
+
+    def end(self) -> list[tuple[bytes, bool]]:
+        """What is left, when the stream has ended."""
+        rest, self._rest = self._rest, b""
+        return [(rest, False)] if rest else []

@@ -1,0 +1,109 @@
+"""Decides what a resumed run takes over from its origin, and takes it over."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from metaflow_core.engine.plan import Plan
+from metaflow_core.errors import CommandException
+from metaflow_core.graph.model import FlowDef
+from metaflow_core.metadata import cloning, recording
+from metaflow_core.metadata.database import Database
+from metaflow_core.metadata.recording import RunRow
+
+
+@dataclass(slots=True)
+class ResumePlan:
+    """``take`` are the steps whose finished tasks are taken over; ``rerun`` says of each other step why it runs."""
+
+    origin: RunRow
+    take: list[str]
+    rerun: dict[str, str]
+    counts: dict[str, dict[str, int]]
+
+    def lines(self, flow: FlowDef) -> Iterator[str]:
+        """What will happen, for ``--dry-run``."""
+        width = max(len(step.name) for step in flow)
+        for step in flow:
+            counts = self.counts.get(step.name, {})
+            finished = counts.get("done", 0) + counts.get("caught", 0)
+            failed = sum(counts.values()) - finished
+            if step.name in self.rerun:
+                text = f"runs again: {self.rerun[step.name]}" if counts else f"runs: {self.rerun[step.name]}"
+            elif not counts:
+                text = "runs: it was not reached"
+            else:
+                text = f"{finished} task{'s' * (finished != 1)} taken over"
+                if failed:
+                    text += f", {failed} not: failed or unfinished"
+            yield f"{step.name:<{width}}  {text}"
+
+
+def plan_resume(db: Database, flow: FlowDef, origin: RunRow, step: str | None) -> ResumePlan:
+    """What to take over when ``flow`` is resumed from ``step``, or else from where ``origin`` failed.
+
+    ``CommandException`` when the step is unknown, or when there is nothing to resume.
+    """
+    rerun: dict[str, str] = {}
+    if step is not None:
+        if step not in flow:
+            raise CommandException(f"There is no step {step!r} to resume from. Steps: {', '.join(flow.steps)}.")
+        for name in flow.downstream(step):
+            rerun[name] = "it was asked for" if name == step else f"it follows {step}"
+    for name, reason in _changed(db, flow, origin):
+        for follower in flow.downstream(name):
+            rerun.setdefault(follower, reason if follower == name else f"it follows {name}")
+    counts = cloning.task_counts(db, origin.pk)
+    take = [name for name in flow.steps if name not in rerun]
+    if not rerun and flow.end.name in counts and set(counts[flow.end.name]) <= {"done", "caught"}:
+        raise CommandException(
+            f"Run {flow.name}/{origin.id} is complete, there is nothing to resume. Name the step to run again from: "
+            f"resume STEP. Steps: {', '.join(flow.steps)}."
+        )
+    return ResumePlan(origin, take, rerun, counts)
+
+
+def take_over(db: Database, flow: FlowDef, resume: ResumePlan, run: RunRow) -> tuple[Plan, int, int]:
+    """Copy the tasks; returns the plan for the rest, how many were copied, and the first free task id."""
+    cloning.clone_tasks(db, resume.origin, run, resume.take)
+    cloned = cloning.cloned_tasks(db, run)
+    parents = cloning.first_parents(db, run)
+    plan = Plan(flow)
+    for task in cloned:
+        parent_pk, parent_frames = parents[task.pk]
+        deeper = len(task.frames) > len(json.loads(parent_frames))
+        plan.taken_over.add((parent_pk, task.step, task.frames[-1][2] if deeper else -1))
+    plan.start(run.parameters_pk)
+    for task in cloned:
+        plan.finished(task.pk, task.id, task.frames, task.transition)
+    numbers = [int(task.id) for task in cloned if task.id.isdigit()]
+    return plan, len(cloned), max(numbers, default=0) + 1
+
+
+def _changed(db: Database, flow: FlowDef, origin: RunRow) -> Iterator[tuple[str, str]]:
+    """Steps of the flow whose place in the graph is another than when ``origin`` ran, and what has changed."""
+    from metaflow_core.graph.render import flow_to_dict
+
+    rows = db.execute("SELECT g.graph FROM runs r JOIN graphs g ON g.pk = r.graph_pk WHERE r.pk = ?", (origin.pk,))
+    old: dict[str, Any] = json.loads(rows[0][0]).get("steps", {}) if rows else {}
+    new = flow_to_dict(flow)["steps"]
+    for name, step in new.items():
+        if name in old and (old[name].get("next"), old[name].get("type")) != (step["next"], step["type"]):
+            yield name, "what follows it was changed"
+        elif name in old and old[name].get("foreach") != step.get("foreach"):
+            yield name, "its foreach was changed"
+
+
+def find_origin(db: Database, flow: FlowDef, run_id: str | None, owner: str) -> RunRow:
+    """The run to resume: the one that was named, else the user's latest."""
+    if run_id is None:
+        run_id = cloning.latest_run_id(db, flow.name, owner)
+        if run_id is None:
+            raise CommandException(
+                f"You ({owner}) have no run of {flow.name} in this project that could be resumed. "
+                f"Name one: resume --origin-run-id RUN"
+            )
+    return recording.find_run(db, flow.name, run_id)

@@ -1,0 +1,151 @@
+"""A run from its creation to its end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from metaflow_core import identity
+from metaflow_core.decorators.resolve import flow_decorators
+from metaflow_core.engine.interface import Compute, TaskRequest
+from metaflow_core.engine.output import Output
+from metaflow_core.engine.plan import Plan
+from metaflow_core.engine.resume import ResumePlan, take_over
+from metaflow_core.engine.scheduler import Limits, Scheduler
+from metaflow_core.engine.task import TaskSettings, run_attempt, runtime_of
+from metaflow_core.errors import MetaflowTaggingError, PluginError
+from metaflow_core.graph.model import FlowDef
+from metaflow_core.graph.render import flow_to_json
+from metaflow_core.metadata import recording
+from metaflow_core.metadata.backend import Backend
+from metaflow_core.metadata.tags import check_user_tags
+from metaflow_core.plugins import hook
+from metaflow_core.values import encode
+
+
+@dataclass(slots=True)
+class RunOptions:
+    """What the command line says about a run."""
+
+    tags: Sequence[str] = ()
+    limits: Limits = field(default_factory=Limits)
+    namespace: str | None = None
+    run_id_file: str | None = None
+    flow_options: dict[str, Any] = field(default_factory=dict)
+    program: Sequence[str] = ()  # the command that starts this program again, up to the command
+
+
+def open_compute(flow: FlowDef, backend: Backend, options: RunOptions) -> Compute:
+    """Prepare the languages of the flow, and fork the process that runs its tasks. Before anything is opened."""
+    settings = TaskSettings(options.limits.max_num_splits, options.namespace, options.flow_options)
+    for language in sorted(flow.languages):
+        runtime_of(language).prepare(flow)
+    compute: Compute | None = hook().open_compute(name="local")
+    if compute is None:
+        raise PluginError("No installed plugin runs tasks on this machine. `metaflow doctor` lists the plugins.")
+
+    def run_task(request: TaskRequest) -> int:
+        return run_attempt(flow, backend, settings, request)
+
+    sys.stdout.flush()
+    sys.stderr.flush()
+    compute.open(run_task, [*options.program])
+    return compute
+
+
+def create_run(
+    flow: FlowDef,
+    backend: Backend,
+    options: RunOptions,
+    parameters: Mapping[str, Any],
+    origin: recording.RunRow | None = None,
+) -> recording.RunRow:
+    """Register the run: tags, parameters, constants. A resumed run takes its parameters from ``origin``."""
+    import blake3
+
+    artifacts: dict[str, recording.Content] = {}
+    for name, value in flow.constants.items():
+        artifacts[name] = encode(value, language=flow.language)
+    for name, value in parameters.items():
+        artifacts[name] = encode(value, language=flow.language)
+    if origin is not None:
+        inherited = recording.artifacts(backend.db, origin.parameters_pk, 0)
+        known = {parameter.artifact for parameter in flow.parameters}
+        artifacts.update({name: pk for name, pk in inherited.items() if name in known})
+    artifacts["name"] = encode(flow.name)
+    tags = list(dict.fromkeys(options.tags))
+    try:
+        check_user_tags(tags)
+    except MetaflowTaggingError as error:
+        raise MetaflowTaggingError(f"--tag: {error}") from None
+    system_tags = identity.system_tags()
+    for decorator in flow_decorators(flow):
+        system_tags += decorator.system_tags(options.flow_options)
+    graph = flow_to_json(flow)
+    run = recording.create_run(
+        backend.db,
+        backend.storage,
+        recording.NewRun(
+            flow=flow.name,
+            owner=identity.user(),
+            identity=identity.identity(),
+            system_tags=system_tags,
+            user_tags=[tag for tag in tags if tag not in system_tags],
+            graph=graph,
+            graph_fingerprint=blake3.blake3(graph.encode()).hexdigest(),
+            artifacts=artifacts,
+            origin_run_id=origin.id if origin else None,
+            host=os.uname().nodename,
+            pid=os.getpid(),
+        ),
+    )
+    if options.run_id_file:
+        with open(options.run_id_file, "w", encoding="utf-8") as file:
+            file.write(run.id)
+    return run
+
+
+def execute(
+    flow: FlowDef,
+    backend: Backend,
+    compute: Compute,
+    options: RunOptions,
+    run: recording.RunRow,
+    resume: ResumePlan | None = None,
+) -> str:
+    """Run the tasks and record how the run ended: ``completed``, ``failed`` or ``interrupted``."""
+    output = Output()
+    verb = "starting" if resume is None else f"resuming from run {resume.origin.id}"
+    output.line(f"Workflow {verb} (run-id {run.id}):")
+    _tell_observers(hook().run_started, flow_name=flow.name, run_id=run.id)
+    status = "failed"
+    try:
+        next_id = 1
+        if resume is None:
+            plan = Plan(flow)
+            plan.start(run.parameters_pk)
+        else:
+            plan, count, next_id = take_over(backend.db, flow, resume, run)
+            output.line(f"{count} finished task{'s' * (count != 1)} taken over from run {resume.origin.id}.")
+        scheduler = Scheduler(flow, run, backend, compute, output, plan, options.limits, next_id)
+        status = scheduler.execute()
+    finally:
+        recording.finish_run(backend.db, run.pk, status)
+        compute.close()
+    _tell_observers(hook().run_finished, flow_name=flow.name, run_id=run.id, status=status)
+    if status == "completed":
+        output.line("Done!", style="good")
+    else:
+        output.line("Workflow failed." if status == "failed" else "Workflow interrupted.", style="failed")
+    output.flush()
+    return status
+
+
+def _tell_observers(observe: Callable[..., Any], **facts: str) -> None:
+    try:
+        observe(**facts)
+    except Exception as error:
+        print(f"A plugin that observes runs failed: {type(error).__name__}: {error}", file=sys.stderr)

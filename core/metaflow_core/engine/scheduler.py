@@ -1,0 +1,365 @@
+"""Runs a plan: one single-threaded event loop over the tasks' output and their ends."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from metaflow_core import settings
+from metaflow_core.clock import now
+from metaflow_core.decorators.interface import StepDecorator
+from metaflow_core.decorators.resolve import step_decorators
+from metaflow_core.engine.interface import Compute, TaskRequest, TaskStarted
+from metaflow_core.engine.output import LineSplitter, Output
+from metaflow_core.engine.plan import Plan, Work
+from metaflow_core.graph.model import FlowDef
+from metaflow_core.metadata import recording
+from metaflow_core.metadata.backend import Backend
+from metaflow_core.metadata.recording import RunRow
+from metaflow_core.store.logs import LogWriter, Stream, log_key
+
+READ_SIZE = 1 << 16
+GRACE_SECONDS = 5.0  # between asking a task to end and ending it
+
+
+@dataclass(slots=True)
+class Limits:
+    """Options of ``run`` and ``resume``."""
+
+    max_workers: int = 16
+    max_num_splits: int = 100
+    max_log_size: int = 10  # MB
+
+
+@dataclass(slots=True)
+class _Running:
+    work: Work
+    request: TaskRequest
+    label: str
+    log: LogWriter
+    pipes: dict[int, tuple[Stream, LineSplitter]]
+    pid: int | None = None
+    deadline: float | None = None
+    timed_out: bool = False
+
+
+@dataclass(slots=True)
+class _Policy:
+    """What a step's decorators say about its attempts."""
+
+    max_attempts: int
+    retry_wait: float
+    seconds: float | None
+    catches: bool
+
+    @classmethod
+    def of(cls, decorators: Iterable[StepDecorator]) -> _Policy:
+        found = list(decorators)
+        return cls(
+            1 + max((d.retries for d in found), default=0),
+            max((d.retry_wait for d in found), default=0.0) if settings.get("RETRY_WAIT") else 0.0,
+            min((d.seconds for d in found if d.seconds is not None), default=None),
+            any(d.handles_failure for d in found),
+        )
+
+
+@dataclass(slots=True)
+class Scheduler:
+    """Runs what ``plan`` gives until nothing is left, something failed, or the user interrupts."""
+
+    flow: FlowDef
+    run: RunRow
+    backend: Backend
+    compute: Compute
+    output: Output
+    plan: Plan
+    limits: Limits
+    next_id: int = 1
+    done: int = 0
+    failed: int = 0
+    interrupts: int = 0
+    _running: dict[str, _Running] = field(default_factory=dict)
+    _pipes: dict[int, _Running] = field(default_factory=dict)
+    _policies: dict[str, _Policy] = field(default_factory=dict)
+    _poll: Any = field(default_factory=select.poll)
+    _began: float = 0.0
+    _force_at: float | None = None
+    _reached_end: bool = False
+    _announced_wait: bool = False
+
+    def execute(self) -> str:
+        """Run to the end and return the run's status: ``completed``, ``failed`` or ``interrupted``."""
+        self._began = time.monotonic()
+        self._policies = {step.name: _Policy.of(step_decorators(step)) for step in self.flow}
+        self._poll.register(self.compute.fileno(), select.POLLIN)
+        beat_every = settings.get("HEARTBEAT_SECONDS")
+        next_beat = self._began + beat_every
+        woken, restore = self._listen_to_signals()
+        try:
+            while True:
+                self._start_tasks()
+                if not self._running and (self._stopping or not self.plan.waiting):
+                    break
+                self._wait(min(next_beat, *self._times()), woken)
+                self._enforce_times()
+                if time.monotonic() >= next_beat:
+                    recording.beat(self.backend.db, self.run.pk)
+                    next_beat = time.monotonic() + beat_every
+        finally:
+            self.output.status("")
+            restore()
+        if self.interrupts:
+            return "interrupted"
+        return "completed" if self._reached_end and not self.failed else "failed"
+
+    # --- starting --------------------------------------------------------------------------------------------------
+
+    @property
+    def _stopping(self) -> bool:
+        return bool(self.failed or self.interrupts)
+
+    def _start_tasks(self) -> None:
+        while not self._stopping and len(self._running) < self.limits.max_workers:
+            work = self.plan.next(time.monotonic())
+            if work is None:
+                return
+            self._start(work)
+
+    def _start(self, work: Work) -> None:
+        db = self.backend.db
+        if work.task_pk == 0:
+            work.task_id = str(self.next_id)
+            self.next_id += 1
+            work.task_pk = recording.create_task(
+                db, self.run.pk, work.step, work.task_id, work.frames, work.split_index, work.parents
+            )
+            work.parents = []  # the metadata has them now
+        else:
+            recording.start_attempt(db, work.task_pk, work.attempt)
+        policy = self._policies[work.step]
+        request = TaskRequest(
+            self.run.id, work.step, work.task_id, work.attempt, policy.max_attempts, work.fallback, policy.seconds
+        )
+        key = log_key(self.flow.name, self.run.id, work.step, work.task_id, work.attempt)
+        log = LogWriter(self.backend.storage, key, self.limits.max_log_size << 20)
+        task = _Running(work, request, f"{self.run.id}/{work.step}/{work.task_id}", log, {})
+        writers = []
+        streams: tuple[Stream, Stream] = ("stdout", "stderr")
+        for stream in streams:
+            reader, writer = os.pipe()
+            os.set_blocking(reader, False)
+            writers.append(writer)
+            task.pipes[reader] = stream, LineSplitter()
+            self._pipes[reader] = task
+            self._poll.register(reader, select.POLLIN)
+        if policy.seconds is not None:
+            task.deadline = time.monotonic() + policy.seconds
+        self._running[request.key] = task
+        self.compute.start(request, *writers)
+        for writer in writers:
+            os.close(writer)
+
+    # --- the loop --------------------------------------------------------------------------------------------------
+
+    def _times(self) -> Iterable[float]:
+        """When something is due, whatever happens before."""
+        yield float("inf")
+        if self.plan.next_time is not None and not self._stopping:
+            yield self.plan.next_time
+        if self._force_at is not None:
+            yield self._force_at
+        for task in self._running.values():
+            if task.deadline is not None:
+                yield task.deadline
+        if self.output.is_terminal:
+            yield time.monotonic() + 1.0
+
+    def _wait(self, until: float, woken: int) -> None:
+        self.output.status(self._summary())
+        self.output.flush()
+        timeout = max(0.0, until - time.monotonic())
+        ready = {fd for fd, _ in self._poll.poll(timeout * 1000 + 1)}
+        if woken in ready:
+            ready.discard(woken)
+            self._signalled(os.read(woken, 4096))
+        if self.compute.fileno() in ready:
+            ready.discard(self.compute.fileno())
+            for event in self.compute.events():
+                task = self._running[event.request.key]
+                if isinstance(event, TaskStarted):
+                    task.pid = event.pid
+                    self._say(task, _starting(task.request))
+                else:
+                    self._ended(task, event.code, event.message)
+        for fd in ready:
+            if fd in self._pipes:
+                self._read(self._pipes[fd], fd)
+        for task in self._running.values():
+            task.log.flush()
+
+    def _read(self, task: _Running, fd: int) -> bool:
+        """Take what a pipe has; False when it has no more."""
+        try:
+            data = os.read(fd, READ_SIZE)
+        except BlockingIOError:
+            return False
+        stream, splitter = task.pipes[fd]
+        self._show(task, stream, splitter.feed(data) if data else splitter.end())
+        if not data:
+            self._close_pipe(task, fd)
+        return bool(data)
+
+    def _show(self, task: _Running, stream: Stream, lines: list[tuple[bytes, bool]]) -> None:
+        at = now()
+        for text, complete in lines:
+            if task.log.truncated:
+                return
+            task.log.write(stream, text + b"\n" if complete else text, at)
+            if task.log.truncated:
+                self._say(task, f"[Output beyond {self.limits.max_log_size} MB is dropped: --max-log-size]")
+            else:
+                self._say(task, text.decode("utf-8", "replace").rstrip("\r"), "stderr" if stream == "stderr" else "")
+
+    def _close_pipe(self, task: _Running, fd: int) -> None:
+        self._poll.unregister(fd)
+        del task.pipes[fd]
+        del self._pipes[fd]
+        os.close(fd)
+
+    def _ended(self, task: _Running, code: int, message: str) -> None:
+        for fd in list(task.pipes):
+            while self._read(task, fd):
+                pass
+            if fd in task.pipes:  # something that the task has started still holds it
+                self._show(task, task.pipes[fd][0], task.pipes[fd][1].end())
+                self._close_pipe(task, fd)
+        work = task.work
+        result = recording.attempt_result(self.backend.db, work.task_pk, work.attempt)
+        died = result.status == "running"
+        if died:
+            text = message or self._cause(task, code)
+            error = {"type": "TaskDied", "message": text, "stacktrace": "", "language": self.flow[work.step].language}
+            recording.fail_attempt(self.backend.db, work.task_pk, work.attempt, error, task.pid or 0)
+            self._show(task, "stderr", [(text.encode(), True)])
+        task.log.close()
+        del self._running[task.request.key]
+        if result.status in ("done", "caught"):
+            self._succeeded(task, result)
+        else:
+            self._failed(task, died)
+
+    def _succeeded(self, task: _Running, result: recording.Result) -> None:
+        work, transition = task.work, result.transition
+        self.done += 1
+        if transition and transition["kind"] in ("foreach", "parallel"):
+            self._say(task, f"Foreach yields {transition['num_splits']} child steps.")
+        self._say(task, "Task finished successfully.", "good")
+        if self.flow[work.step].is_end:
+            self._reached_end = True
+        self.plan.finished(work.task_pk, work.task_id, work.frames, transition)
+
+    def _failed(self, task: _Running, died: bool) -> None:
+        work, policy = task.work, self._policies[task.work.step]
+        if self.interrupts:
+            return
+        self._say(task, "Task failed.", "failed")
+        again = Work(work.step, work.frames, work.split_index, [], work.task_pk, work.task_id, work.attempt + 1)
+        if again.attempt < policy.max_attempts:
+            self.plan.retry(again, time.monotonic() + policy.retry_wait)
+        elif died and policy.catches and not work.fallback:
+            again.fallback = True
+            self.plan.retry(again, time.monotonic())
+        else:
+            self.failed += 1
+            if self._running and not self._announced_wait:
+                self._announced_wait = True
+                count = len(self._running)
+                self.output.line(f"Waiting for {count} running task{'s' * (count > 1)}; interrupt to stop at once.")
+
+    def _cause(self, task: _Running, code: int) -> str:
+        """Why a process ended that did not report a result, in words."""
+        step = task.work.step
+        if task.timed_out:
+            return f"Step {step} ran longer than its @timeout and did not stop when asked, so it was killed."
+        if code >= 0:
+            return f"The process of step {step} ended with exit code {code} before the step was finished."
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = "unknown"
+        hint = {
+            "SIGKILL": " Something outside killed it; most often the machine was out of memory.",
+            "SIGSEGV": " Native code crashed: a library, or recursion without end.",
+        }
+        return f"The process of step {step} was killed by signal {-code} ({name}).{hint.get(name, '')}"
+
+    # --- times and signals -----------------------------------------------------------------------------------------
+
+    def _enforce_times(self) -> None:
+        at = time.monotonic()
+        for task in self._running.values():
+            if task.deadline is not None and at >= task.deadline:
+                task.deadline = None
+                task.timed_out = True
+                self.compute.kill(task.request, force=True)
+        if self._force_at is not None and at >= self._force_at:
+            self._force_at = None
+            for task in self._running.values():
+                self.compute.kill(task.request, force=True)
+
+    def _signalled(self, numbers: bytes) -> None:
+        count = sum(1 for number in numbers if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+        if not count:
+            return
+        first = self.interrupts == 0
+        self.interrupts += count
+        if first:
+            running = len(self._running)
+            if running:
+                self.output.line(f"Interrupted: stopping {running} running task{'s' * (running > 1)}. Again to kill.")
+            for task in self._running.values():
+                self.compute.kill(task.request, force=False)
+            self._force_at = time.monotonic() + GRACE_SECONDS
+        if self.interrupts > 1:
+            self._force_at = time.monotonic()
+
+    def _listen_to_signals(self) -> tuple[int, Any]:
+        """Signals arrive as bytes on a pipe, so that they interrupt the wait and nothing else."""
+        woken, wake = os.pipe()
+        for end in (woken, wake):
+            os.set_blocking(end, False)
+        self._poll.register(woken, select.POLLIN)
+        old_wakeup = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        old = {number: signal.signal(number, lambda *_: None) for number in numbers}
+
+        def restore() -> None:
+            signal.set_wakeup_fd(old_wakeup)
+            for number, handler in old.items():
+                signal.signal(number, handler)
+            os.close(woken)
+            os.close(wake)
+
+        return woken, restore
+
+    # --- what the user sees ----------------------------------------------------------------------------------------
+
+    def _say(self, task: _Running, text: str, style: str = "") -> None:
+        self.output.line(text, task.label, task.pid, style)
+
+    def _summary(self) -> str:
+        seconds = int(time.monotonic() - self._began)
+        clock = f"{seconds // 60}:{seconds % 60:02d}"
+        failed = f", {self.failed} failed" if self.failed else ""
+        return f"{len(self._running)} running, {self.done} done{failed} · {clock}"
+
+
+def _starting(request: TaskRequest) -> str:
+    if request.fallback:
+        return "Task fallback is starting to handle the failure."
+    return "Task is starting (retry)." if request.attempt else "Task is starting."

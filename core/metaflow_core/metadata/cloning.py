@@ -1,0 +1,121 @@
+"""Takes finished tasks over from one run into another, with one statement per table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from metaflow_core.clock import now
+from metaflow_core.metadata.database import Database
+from metaflow_core.metadata.recording import PARAMETERS_STEP, RunRow
+
+
+@dataclass(slots=True)
+class ClonedTask:
+    """A task that was taken over."""
+
+    pk: int
+    step: str
+    id: str
+    frames: list[list[Any]]
+    transition: dict[str, Any] | None
+
+
+def clone_tasks(db: Database, origin: RunRow, run: RunRow, steps: Sequence[str]) -> None:
+    """Copy the finished tasks of ``steps`` from ``origin`` into ``run``, with results, parents and split items.
+
+    Ids, attempts and the contents of artifacts stay what they are. The caller sees to it that with a step all steps
+    that lead to it are copied.
+    """
+    if not steps:
+        return
+    at = now()
+    marks = ", ".join("?" * len(steps))
+    with db.transaction():
+        db.execute(
+            "INSERT INTO tasks (run_pk, step, id, frames, split_index, status, attempt, created_at, finished_at,"
+            " origin_task_pk) SELECT ?, step, id, frames, split_index, status, attempt, ?, ?, pk FROM tasks"
+            f" WHERE run_pk = ? AND status IN ('done', 'caught') AND step IN ({marks}) ORDER BY pk",
+            (run.pk, at, at, origin.pk, *steps),
+        )
+        db.execute(
+            "INSERT INTO attempts (task_pk, attempt, status, started_at, finished_at, host, pid, transition, error)"
+            " SELECT n.pk, a.attempt, a.status, a.started_at, a.finished_at, a.host, a.pid, a.transition, a.error"
+            " FROM tasks n JOIN attempts a ON a.task_pk = n.origin_task_pk AND a.attempt = n.attempt"
+            " WHERE n.run_pk = ?",
+            (run.pk,),
+        )
+        db.execute(
+            "INSERT INTO artifacts (task_pk, attempt, name, content_pk)"
+            " SELECT n.pk, a.attempt, a.name, a.content_pk"
+            " FROM tasks n JOIN artifacts a ON a.task_pk = n.origin_task_pk AND a.attempt = n.attempt"
+            " WHERE n.run_pk = ?",
+            (run.pk,),
+        )
+        db.execute(
+            "INSERT INTO split_items (task_pk, split_index, content_pk) SELECT n.pk, i.split_index, i.content_pk"
+            " FROM tasks n JOIN split_items i ON i.task_pk = n.origin_task_pk WHERE n.run_pk = ?",
+            (run.pk,),
+        )
+        db.execute(
+            "INSERT INTO task_parents (task_pk, position, parent_pk) SELECT n.pk, p.position, m.pk"
+            " FROM tasks n JOIN task_parents p ON p.task_pk = n.origin_task_pk"
+            " JOIN tasks o ON o.pk = p.parent_pk"
+            " JOIN tasks m ON m.run_pk = n.run_pk AND m.step = o.step AND m.id = o.id"
+            " WHERE n.run_pk = ?",
+            (run.pk,),
+        )
+        for field, value in (("origin-run-id", "?"), ("origin-task-id", "n.id")):
+            db.execute(
+                "INSERT INTO task_metadata (task_pk, attempt, field, type, value, created_at)"
+                f" SELECT n.pk, n.attempt, '{field}', '{field}', {value}, ? FROM tasks n"
+                " WHERE n.run_pk = ? AND n.origin_task_pk IS NOT NULL ORDER BY n.pk",
+                (*([origin.id] if value == "?" else []), at, run.pk),
+            )
+
+
+def cloned_tasks(db: Database, run: RunRow) -> list[ClonedTask]:
+    """The tasks that ``run`` has taken over, in the order in which they were made."""
+    rows = db.execute(
+        "SELECT n.pk, n.step, n.id, n.frames, a.transition FROM tasks n"
+        " JOIN attempts a ON a.task_pk = n.pk AND a.attempt = n.attempt"
+        " WHERE n.run_pk = ? AND n.step <> ? ORDER BY n.pk",
+        (run.pk, PARAMETERS_STEP),
+    )
+    return [
+        ClonedTask(pk, step, id, json.loads(frames), json.loads(transition) if transition else None)
+        for pk, step, id, frames, transition in rows
+    ]
+
+
+def first_parents(db: Database, run: RunRow) -> dict[int, tuple[int, str]]:
+    """For each task of ``run``: the ``pk`` and the frames (JSON) of its first parent."""
+    rows = db.execute(
+        "SELECT p.task_pk, t.pk, t.frames FROM tasks n JOIN task_parents p ON p.task_pk = n.pk AND p.position = 0"
+        " JOIN tasks t ON t.pk = p.parent_pk WHERE n.run_pk = ?",
+        (run.pk,),
+    )
+    return {task: (parent, frames) for task, parent, frames in rows}
+
+
+def task_counts(db: Database, run_pk: int) -> dict[str, dict[str, int]]:
+    """Per step: how many tasks have each status."""
+    found: dict[str, dict[str, int]] = {}
+    for step, status, count in db.execute(
+        "SELECT step, status, COUNT(*) FROM tasks WHERE run_pk = ? AND step <> ? GROUP BY step, status ORDER BY MIN(pk)",
+        (run_pk, PARAMETERS_STEP),
+    ):
+        found.setdefault(step, {})[status] = count
+    return found
+
+
+def latest_run_id(db: Database, flow: str, owner: str) -> str | None:
+    """The id of the user's latest run of a flow, resumed ones included."""
+    rows = db.execute(
+        "SELECT r.id FROM runs r JOIN flows f ON f.pk = r.flow_pk WHERE f.name = ? AND r.owner = ?"
+        " ORDER BY r.pk DESC LIMIT 1",
+        (flow, owner),
+    )
+    return rows[0][0] if rows else None

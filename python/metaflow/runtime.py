@@ -1,0 +1,63 @@
+"""The language runtime for steps written in Python."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+from metaflow_core.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from metaflow_core.engine.interface import LanguageRuntime
+    from metaflow_core.engine.state import TaskState
+    from metaflow_core.graph.model import FlowDef, StepDef
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+@hookimpl
+def language_runtime(language: str) -> LanguageRuntime | None:
+    return PythonRuntime() if language == "python" else None
+
+
+class PythonRuntime:
+    """Calls methods of the flow's class; ``StepDef.body`` is the class."""
+
+    language = "python"
+
+    def prepare(self, flow: FlowDef) -> None:
+        """Nothing to do: the class is loaded already."""
+
+    def run_step(self, flow: FlowDef, step: StepDef, state: TaskState) -> None:
+        from metaflow.flowspec import task_instance
+
+        instance = task_instance(step.body, state)
+        body = getattr(instance, step.name)
+        if state.inputs is None:
+            body()
+        else:
+            body(state.inputs)
+
+    def describe_error(self, error: BaseException) -> tuple[str, str]:
+        """The name of the error's class, and a traceback without the frames of this package."""
+        import metaflow_core
+
+        ours = (_HERE + os.sep, os.path.dirname(os.path.abspath(metaflow_core.__file__)) + os.sep)
+        plugins = sys.modules.get("metaflow_plugins")
+        if plugins is not None and plugins.__file__:
+            ours += (os.path.dirname(os.path.abspath(plugins.__file__)) + os.sep,)
+        report = traceback.TracebackException.from_exception(error)
+        waiting: list[traceback.TracebackException | None] = [report]
+        while waiting:
+            one = waiting.pop()
+            if one is not None:
+                frames = [frame for frame in one.stack if not os.path.abspath(frame.filename).startswith(ours)]
+                one.stack = traceback.StackSummary.from_list(frames)
+                waiting += [one.__cause__, one.__context__]
+        cls = type(error)
+        name = cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+        return name, "".join(report.format())
+
+
