@@ -18,6 +18,7 @@ class Spelling(NamedTuple):
 
 PYTHON = Spelling()
 R = Spelling("set_namespace({})", "set_namespace(NULL)", "list_namespaces({})")
+COMMAND_LINE = Spelling("--namespace {}", '--namespace ""', "tag list --all --group-by-tag")
 
 _spelling = PYTHON
 
@@ -68,11 +69,12 @@ def flow_outside(name: str, namespace: str) -> str:
     )
 
 
-def run_outside(pathspec: str, namespace: str, home: str) -> str:
+def run_outside(pathspec: str, namespace: str, home: str, spelling: Spelling | None = None) -> str:
+    spelling = spelling or _spelling
     return (
         f"The run {show(pathspec)} is not in the namespace {show(namespace)}. "
-        f"It belongs to {show(home)}: switch with {_spelling.switch.format(_quote(home))}, "
-        f"or to the global namespace with {_spelling.everything}."
+        f"It belongs to {show(home)}: switch with {spelling.switch.format(_quote(home))}, "
+        f"or to the global namespace with {spelling.everything}."
     )
 
 

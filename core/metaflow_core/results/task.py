@@ -194,6 +194,13 @@ class Task(TaskLog, Container[DataArtifact]):
                 return row
         raise MetaflowNotFound(messages.no_attempt(self.pathspec, wanted, len(rows)))
 
+    def at_attempt(self, attempt: int) -> Task:
+        """The same task, showing another attempt; ``MetaflowNotFound`` when there was none of this number."""
+        other = Task._of(self._step, self._now())
+        other._attempt = attempt
+        other._attempt_row()
+        return other
+
     # --- what is known of it ---
 
     @property
