@@ -83,6 +83,5 @@ def _run(code: str, language: str) -> str:
 
 def _compare(printed: str, expected: str) -> None:
     options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    assert doctest.OutputChecker().check_output(expected, printed, options), (
-        f"printed:\n{printed}\nexpected:\n{expected}"
-    )
+    same = doctest.OutputChecker().check_output(expected, printed, options)
+    assert same, f"printed:\n{printed}\nexpected:\n{expected}"

@@ -1,0 +1,66 @@
+"""The examples, used the way a newcomer would."""
+
+from __future__ import annotations
+
+import csv
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+RunFlow = Callable[..., "subprocess.CompletedProcess[str]"]
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+PENGUINS = EXAMPLES / "penguins.py"
+
+
+def test_penguins_is_run_tagged_read_and_resumed(run_flow: RunFlow) -> None:
+    ran = run_flow(PENGUINS, "run", "--tag", "crazy_test")
+    assert "344 penguins, 2 of them not measured" in ran.stdout
+    assert "Foreach yields 3 child steps." in ran.stdout
+    assert "Done!" in ran.stdout
+
+    assert "crazy_test" in run_flow(PENGUINS, "tag", "list", "--run-id", "1").stdout
+    run_flow(PENGUINS, "tag", "add", "--run-id", "1", "promising_model")
+    assert "promising_model" in run_flow(PENGUINS, "tag", "list", "--run-id", "1").stdout
+
+    assert "344 penguins" in run_flow(PENGUINS, "logs", "1/start").stdout
+    assert "summary" in run_flow(PENGUINS, "dump", "1/end").stdout
+
+    resumed = run_flow(PENGUINS, "resume", "join")
+    assert "Done!" in resumed.stdout
+    read = run_flow(
+        """
+        from metaflow import Flow
+
+        run = Flow("PenguinsFlow").latest_run
+        print(run.id, run.origin_pathspec, [step.id for step in run])
+        print(*(f"{row.species}:{row.penguins}:{row.g_per_flipper_mm}" for row in run.data.summary.itertuples()))
+        print(run.data.summary.equals(Flow("PenguinsFlow")["1"].data.summary))
+        """,
+        name="read.py",
+    )
+    # The slopes are the least-squares fits of the published data, in R: coef(lm(body_mass_g ~ flipper_length_mm)).
+    assert read.stdout.splitlines() == [
+        "2 PenguinsFlow/1 ['end', 'join', 'fit', 'start']",
+        "Gentoo:123:54.6 Chinstrap:68:34.6 Adelie:151:32.8",
+        "True",
+    ]
+
+
+def test_penguins_takes_other_data(run_flow: RunFlow, project: Path) -> None:
+    with (EXAMPLES / "data" / "penguins.csv").open() as file:
+        rows = [row for row in csv.reader(file) if row[0] in ("species", "Gentoo")]
+    with (project / "gentoo.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    ran = run_flow(PENGUINS, "run", "--data", "gentoo.csv")
+    assert "124 penguins, 1 of them not measured" in ran.stdout
+    assert "Foreach yields 1 child steps." in ran.stdout
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_every_example_passes_its_check_and_describes_itself(example: Path, run_flow: RunFlow) -> None:
+    run_flow(example, "check")
+    assert re.search(r"\bstart\b", run_flow(example, "show").stdout)
