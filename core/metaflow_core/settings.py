@@ -18,7 +18,7 @@ Nothing is fixed at import: a changed variable, file or working directory counts
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 from metaflow_core.errors import MetaflowException
@@ -26,6 +26,7 @@ from metaflow_core.names import show
 
 PREFIX = "METAFLOW_"
 FOLDER = ".metaflow"
+_CONFIG = os.path.join(FOLDER, "config.json")
 
 
 class Setting:
@@ -188,8 +189,7 @@ def project_root() -> str:
     chosen: str | None = get("DATASTORE_SYSROOT_LOCAL")
     if chosen is not None:
         return chosen
-    here = working_directory()
-    return next((folder for folder in _upward(here) if os.path.isdir(os.path.join(folder, FOLDER))), here)
+    return _nearest(FOLDER, os.path.isdir) or working_directory()
 
 
 def working_directory() -> str:
@@ -207,9 +207,10 @@ def config_files() -> list[str]:
     return [path for path, _ in _files()]
 
 
-def project_config(folder: str) -> str:
-    """The configuration file of the project in ``folder``."""
-    return os.path.join(folder, FOLDER, "config.json")
+def project_config() -> str:
+    """The project's configuration file: the one that counts here, or where one would be made."""
+    folder = _nearest(_CONFIG, os.path.isfile) or _nearest(FOLDER, os.path.isdir) or working_directory()
+    return os.path.join(folder, _CONFIG)
 
 
 def home_config(profile: str | None = None) -> str:
@@ -291,21 +292,20 @@ def _parse(setting: Setting, value: object, where: str, base: str | None) -> Any
 def _files() -> list[tuple[str, str]]:
     """Existing configuration files, each with the directory from which its relative paths start."""
     found = []
-    for folder in _upward(working_directory()):
-        path = project_config(folder)
-        if os.path.isfile(path):
-            found.append((path, folder))
-            break
+    project = _nearest(_CONFIG, os.path.isfile)
+    if project is not None:
+        found.append((os.path.join(project, _CONFIG), project))
     path = home_config()
     if os.path.isfile(path):
         found.append((path, get("HOME")))
     return found
 
 
-def _upward(folder: str) -> Iterator[str]:
-    while True:
-        yield folder
-        parent = os.path.dirname(folder)
-        if parent == folder:
-            return
-        folder = parent
+def _nearest(name: str, exists: Callable[[str], bool]) -> str | None:
+    """The first directory from the working directory upward that has ``name``."""
+    folder = working_directory()
+    while not exists(os.path.join(folder, name)):
+        folder, below = os.path.dirname(folder), folder
+        if folder == below:
+            return None
+    return folder

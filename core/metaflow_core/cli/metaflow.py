@@ -1,0 +1,64 @@
+"""The ``metaflow`` command, for what concerns no single flow file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from metaflow_core import __version__, settings
+from metaflow_core.errors import MetaflowException
+
+# Imported when asked for, so that one command does not wait for what another one needs.
+COMMANDS = {
+    "configure": "metaflow_core.cli.configure:configure",
+    "doctor": "metaflow_core.cli.doctor:doctor",
+    "status": "metaflow_core.cli.status:status",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are named by :data:`COMMANDS`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="metaflow-tandem", message="%(prog)s %(version)s")
+@click.pass_context
+def metaflow(ctx: click.Context) -> None:
+    """Configure Metaflow, and see how it is set up here.
+
+    Flows have commands of their own: python myflow.py --help, Rscript myflow.R --help.
+    """
+    ctx.color = _colour()
+
+
+def main() -> None:
+    """Run the command and exit."""
+    try:
+        metaflow.main(prog_name="metaflow")
+    except MetaflowException as error:
+        click.echo(f"{click.style(error.headline, fg='red', bold=True)}: {error}", err=True, color=None)
+        sys.exit(error.exit_code)
+
+
+def _colour() -> bool | None:
+    """Whether to colour; None lets click find out whether it writes to a terminal."""
+    try:
+        chosen = settings.get("COLOR")
+    except MetaflowException:  # `doctor` is about to explain it
+        chosen = "auto"
+    if chosen == "auto":
+        return False if os.environ.get("NO_COLOR") else None
+    return bool(chosen == "always")

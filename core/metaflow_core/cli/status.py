@@ -1,0 +1,78 @@
+"""``metaflow status``: who and where you are."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+
+import click
+
+from metaflow_core import __version__, settings
+from metaflow_core.cli.masked import masked
+from metaflow_core.errors import MetaflowException
+from metaflow_core.identity import identity, user
+from metaflow_core.metadata.backend import Backend, open_backend
+
+SQLITE = "sqlite:///"
+
+
+@click.command()
+def status() -> None:
+    """Show who you are, where results are kept, and how that was decided."""
+    backend = open_backend()
+    rows = [
+        ("version", f"metaflow-tandem {__version__}, Python {platform.python_version()}"),
+        ("user", _try(user)),
+        ("namespace", _try(identity)),
+        ("project", f"{settings.project_root()} ({_why_project()})"),
+        ("metadata", f"{masked(backend.metadata_url)} ({_why('METADATA_URL')})"),
+        ("artifacts", f"{masked(backend.storage_url)} ({_why('DEFAULT_DATASTORE')})"),
+        ("settings", ", ".join(settings.config_files()) or "no configuration file"),
+        ("results", _results(backend)),
+    ]
+    for name, text in rows:
+        click.echo(f"{click.style(f'{name:<10}', bold=True)} {text}")
+    backend.close()
+
+
+def has_database(backend: Backend) -> bool:
+    """Whether there is something to open: a SQLite file that does not exist is made by the first run, not by a look."""
+    url = backend.metadata_url
+    return not url.startswith(SQLITE) or os.path.exists(url.removeprefix(SQLITE))
+
+
+def _results(backend: Backend) -> str:
+    if not has_database(backend):
+        return "none yet"
+    try:
+        flows = backend.db.execute("SELECT COUNT(*) FROM flows")[0][0]
+        runs = backend.db.execute("SELECT COUNT(*) FROM runs")[0][0]
+    except MetaflowException as error:
+        return click.style(masked(str(error)), fg="red")
+    return f"{flows} {'flow' if flows == 1 else 'flows'} with {runs} {'run' if runs == 1 else 'runs'}"
+
+
+def _try(find: Callable[[], str]) -> str:
+    try:
+        return find()
+    except MetaflowException as error:
+        return click.style(f"unknown. {error}", fg="red")
+
+
+def _why(name: str) -> str:
+    origin = settings.origin(name)
+    return "default" if origin == "default" else f"{settings.SETTINGS[name].variable} in {_place(origin)}"
+
+
+def _why_project() -> str:
+    if settings.origin("DATASTORE_SYSROOT_LOCAL") != "default":
+        return _why("DATASTORE_SYSROOT_LOCAL")
+    root = settings.project_root()
+    if not os.path.isdir(os.path.join(root, settings.FOLDER)):
+        return f"the working directory; the first run makes {settings.FOLDER} here"
+    return f"the nearest directory with {settings.FOLDER}, from the working directory upward"
+
+
+def _place(origin: str) -> str:
+    return "the environment" if origin == "environment" else origin
