@@ -8,28 +8,52 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
 from metaflow_core.values.node import PLAIN_KINDS, Node, Tree
 
+if TYPE_CHECKING:
+    from metaflow_core.values.columns import Residue
+
 _PREFIX = b"metaflow-value-1\n"
 _INT64 = range(-(2**63), 2**63)
 _NAN = 0x7FF8000000000000
 _NA = 0x7FF00000000007A2  # R's NA_real_: a NaN whose lower word is 1954
+_LARGE = 1 << 16
 _UNORDERED = frozenset({"set", "frozenset"})
 _UNORDERED_KEYS = frozenset({"dict", "defaultdict", "counter"})
 
 
-def fingerprint(tree: Tree) -> str:
-    """64 hexadecimal digits that name the value."""
-    out: list[bytes] = [_PREFIX]
-    _stream(tree, out.append)
-    return blake3(b"".join(out)).hexdigest()
+def fingerprint(tree: Tree, residue: Residue | None = None) -> str:
+    """64 hexadecimal digits that name the value.
+
+    ``residue`` is told of what is stored and yet no part of the value, for the sake of the key.
+    """
+    sink = _Sink(residue)
+    sink(_PREFIX)
+    _stream(tree, sink)
+    return sink.hasher.update(b"".join(sink.parts)).hexdigest()
 
 
-def _stream(tree: Tree, out: Callable[[bytes], object]) -> None:
+class _Sink:
+    """Hashes the pieces of a stream: small ones together, large ones without copying them."""
+
+    def __init__(self, residue: Residue | None) -> None:
+        self.residue = residue
+        self.hasher = blake3()
+        self.parts: list[bytes | memoryview] = []
+
+    def __call__(self, part: bytes | memoryview) -> None:
+        self.parts.append(part)
+        if len(part) > _LARGE:
+            self.hasher.update(b"".join(self.parts[:-1]))
+            self.hasher.update(part)
+            self.parts.clear()
+
+
+def _stream(tree: Tree, out: _Sink) -> None:
     cls = type(tree)
     if tree is None:
         out(b"n")
@@ -51,7 +75,7 @@ def _stream(tree: Tree, out: Callable[[bytes], object]) -> None:
         raise TypeError(f"{cls.__name__} is no tree")
 
 
-def _int(value: int, out: Callable[[bytes], object]) -> None:
+def _int(value: int, out: _Sink) -> None:
     if value in _INT64:
         out(b"i" + value.to_bytes(8, "little", signed=True))
     else:
@@ -66,12 +90,12 @@ def float_bits(value: float) -> int:
     return _NA if bits & 0xFFFFFFFF == 1954 else _NAN
 
 
-def _sized(tag: bytes, data: bytes, out: Callable[[bytes], object]) -> None:
+def _sized(tag: bytes, data: bytes | memoryview, out: _Sink) -> None:
     out(tag + len(data).to_bytes(8, "little"))
     out(data)
 
 
-def _list(items: list[Any], out: Callable[[bytes], object]) -> None:
+def _list(items: list[Any], out: _Sink) -> None:
     digest = _digest_of_plain(items)
     if digest is not None:
         out(b"v" + digest)
@@ -81,7 +105,7 @@ def _list(items: list[Any], out: Callable[[bytes], object]) -> None:
         _stream(item, out)
 
 
-def _node(node: Node, out: Callable[[bytes], object]) -> None:
+def _node(node: Node, out: _Sink) -> None:
     if node.kind in PLAIN_KINDS and not node.attrs and not node.fields:
         if node.data is None:
             _stream(node.value, out)
@@ -103,17 +127,27 @@ def _node(node: Node, out: Callable[[bytes], object]) -> None:
         out(b"=")
         _stream(node.value, out)
     if node.data is not None:
-        from metaflow_core.values.columns import digest
+        from metaflow_core.values import columns
 
-        out(b"@" + digest(node.data))
+        if node.layout.get("order") == "F":
+            out(b"@" + columns.digest_by_rows(node.data, node.attrs["shape"], out.residue))
+        else:
+            out(b"@" + columns.digest(node.data, out.residue))
     _fields(node.fields, out)
 
 
-def _fields(fields: dict[str, Tree], out: Callable[[bytes], object]) -> None:
+def _fields(fields: dict[str, Tree], out: _Sink) -> None:
     for name in sorted(fields):
         _sized(b".", name.encode(), out)
         _stream(fields[name], out)
     out(b";")
+
+
+class _KeepingSink(_Sink):
+    """Keeps the whole stream, to sort by it."""
+
+    def __call__(self, part: bytes | memoryview) -> None:
+        self.parts.append(part)
 
 
 class _Pair:
@@ -123,14 +157,14 @@ class _Pair:
         self.key, self.value = key, value
 
 
-def _sorted(items: list[Any], out: Callable[[bytes], object]) -> None:
+def _sorted(items: list[Any], out: _Sink) -> None:
     """The items in the order of their own streams, so that the order in which they were held does not matter."""
     streams = []
     for item in items:
         key, value = (item.key, [item.value]) if isinstance(item, _Pair) else (item, [])
-        parts: list[bytes] = []
-        _stream(key, parts.append)
-        streams.append((b"".join(parts), value))
+        sink = _KeepingSink(out.residue)
+        _stream(key, sink)
+        streams.append((b"".join(sink.parts), value))
     streams.sort(key=lambda pair: pair[0])
     out(b"u" + len(streams).to_bytes(8, "little"))
     for text, value in streams:
@@ -149,18 +183,24 @@ def _elements(tree: Tree) -> list[Any]:
     raise TypeError("a list was expected")
 
 
-def _plain_data(node: Node, out: Callable[[bytes], object]) -> None:
+def _plain_data(node: Node, out: _Sink) -> None:
     """The stream of a bare list, str or bytes that is held as an Arrow array: the same as if it were not."""
     from metaflow_core.values import columns
 
     data = node.data
     assert data is not None
-    if node.kind != "list":
+    if node.kind == "bytes":
+        _sized(b"b", columns.one_bytes(data), out)
+    elif node.kind != "list":
         _stream(columns.to_list(data)[0], out)
+    elif node.layout.get("cells") == "json":
+        from metaflow_core.values.pack import cells
+
+        _list(cells(data), out)
     elif data.null_count == len(data):
         _list([None] * len(data), out)
     else:
-        out(b"v" + columns.digest(data, as_list=True))
+        out(b"v" + columns.digest(data, out.residue, as_list=True))
 
 
 def _digest_of_plain(items: list[Any]) -> bytes | None:

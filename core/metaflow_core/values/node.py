@@ -29,6 +29,7 @@ class Node:
       They come back on reading and do not count in the fingerprint.
     - ``data`` is typed bulk data, an Arrow array.
     - ``fields`` are named parts: the index of a data frame, the names of an R vector.
+    - ``writable`` says, on reading, that nobody else uses the memory of ``data``, so that it may be changed in place.
     """
 
     kind: str
@@ -37,3 +38,4 @@ class Node:
     layout: dict[str, Any] = field(default_factory=dict)
     data: pa.Array | pa.ChunkedArray | None = None
     fields: dict[str, Tree] = field(default_factory=dict)
+    writable: bool = field(default=False, compare=False)

@@ -19,10 +19,7 @@ def from_tree(tree: Tree) -> Any:
         return dict(zip(from_tree(tree.fields["keys"]), from_tree(value), strict=True))
     if kind in _SEQUENCES:
         if tree.data is not None:
-            from metaflow_core.values.columns import to_list
-
-            items = to_list(tree.data)
-            return items if kind == "list" else _SEQUENCES[kind](items)
+            return _elements(tree)
         return _SEQUENCES[kind](from_tree(value))
     if kind in _SCALARS:
         if tree.data is not None:
@@ -40,6 +37,18 @@ def from_tree(tree: Tree) -> Any:
     from metaflow_core.values.registry import codec_of_kind
 
     return codec_of_kind(kind).from_tree(tree, from_tree)
+
+
+def _elements(tree: Node) -> list[Any]:
+    """The elements of a list that is held as an array."""
+    assert tree.data is not None
+    if tree.layout.get("cells") == "json":
+        from metaflow_core.values.pack import cells
+
+        return [from_tree(item) for item in cells(tree.data)]
+    from metaflow_core.values.columns import to_list
+
+    return to_list(tree.data)
 
 
 _SEQUENCES: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}

@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from metaflow_core.values.node import Node, Tree
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 MAX_JSON_INT = 2**53
 _MAX_SMALL = 4096
 
-# Puts a typed array somewhere and returns the JSON that finds it again; and the reverse.
-PutData = Callable[["pa.Array | pa.ChunkedArray"], Any]
-GetData = Callable[[Any], "pa.Array | pa.ChunkedArray"]
+# Puts a node's typed array somewhere and returns the JSON that finds it again; and the reverse.
+PutData = Callable[[Node], Any]
+GetData = Callable[[Any, Node], None]
 
 
 class TooBig(Exception):
@@ -37,8 +34,8 @@ def dumps(converted: Any) -> bytes:
     return json.dumps(converted, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
-def loads(text: bytes | bytearray | memoryview) -> Any:
-    return json.loads(bytes(text))
+def loads(text: str | bytes | memoryview) -> Any:
+    return json.loads(bytes(text) if isinstance(text, memoryview) else text)
 
 
 class ToJson:
@@ -93,7 +90,7 @@ class ToJson:
         if node.data is not None:
             if self.put is None:
                 raise TooBig
-            out["d"] = self.put(node.data)
+            out["d"] = self.put(node)
         if node.fields:
             out["f"] = {name: self.convert(part) for name, part in node.fields.items()}
         return out
@@ -132,7 +129,7 @@ def from_json(item: Any, get: GetData | None = None) -> Tree:
     if "d" in item:
         if get is None:
             raise ValueError("a node with data outside an Arrow file")
-        node.data = get(item["d"])
+        get(item["d"], node)
     return node
 
 

@@ -1,0 +1,416 @@
+"""Digests of Arrow data: the same for equal columns, whatever their chunks, slices, offset widths and unused bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from blake3 import blake3
+
+from metaflow_core.values.fingerprint import column_digest
+
+_NAN = {2: 0x7E00, 4: 0x7FC00000, 8: 0x7FF8000000000000}
+_NA = 0x7FF00000000007A2
+_BLOCK = 1 << 18  # bytes looked at together, so that they are still in the processor's cache when they are hashed
+_RUN = 1 << 23  # bytes given to the threads at once
+_ROWS = 1 << 16  # rows converted together
+
+
+class Residue:
+    """Hashes what the digests of the value leave out though it is stored: the payloads of NaNs, bytes under nulls."""
+
+    def __init__(self) -> None:
+        self.hasher = blake3()
+
+    def add(self, data: Any) -> None:
+        self.hasher.update(_u8(data))
+
+
+def digest(data: pa.Array | pa.ChunkedArray, residue: Residue | None = None, *, as_list: bool = False) -> bytes:
+    """The digest of a column. ``as_list`` forgets the width of integers, as a list in Python does."""
+    hasher = column_hasher(data.type, residue or Residue(), as_list=as_list)
+    for chunk in chunks(data):
+        hasher.update(chunk)
+    return hasher.digest()
+
+
+def chunks(data: pa.Array | pa.ChunkedArray) -> Iterable[pa.Array]:
+    """The pieces of a column, with one dictionary for all of them."""
+    if not isinstance(data, pa.ChunkedArray):
+        return [data]
+    if pa.types.is_dictionary(data.type) and data.num_chunks > 1:
+        data = data.unify_dictionaries()
+    return data.chunks
+
+
+def to_list(data: pa.Array | pa.ChunkedArray) -> list[Any]:
+    """The elements as plain Python values, None for null."""
+    if data.null_count == 0 and (pa.types.is_integer(data.type) or pa.types.is_floating(data.type)):
+        return data.to_numpy().tolist()  # type: ignore[no-any-return]
+    return data.to_pylist()
+
+
+def digest_by_rows(data: pa.Array, shape: list[int], residue: Residue | None) -> bytes:
+    """The digest of an array that is held column by column: that of the same array held row by row."""
+    hasher = column_hasher(data.type, residue or Residue())
+    positions = np.arange(len(data), dtype=np.int64) if data.null_count else None
+    fixed = isinstance(hasher, _Fixed)
+    if positions is None and fixed:
+        raw = np.frombuffer(data.buffers()[1], np.uint8)[data.offset * hasher.width :][: len(data) * hasher.width]
+        rows = raw.view(f"V{hasher.width}").reshape(shape, order="F")
+    else:
+        rows = np.arange(len(data), dtype=np.int64).reshape(shape, order="F")
+    step = max(1, _ROWS // max(1, len(data) // max(1, shape[0])))
+    for start in range(0, shape[0], step):
+        block = np.ascontiguousarray(rows[start : start + step]).reshape(-1)
+        if positions is None and fixed:
+            buffers = [None, pa.py_buffer(block.view(np.uint8))]
+            hasher.update(pa.Array.from_buffers(data.type, len(block), buffers))
+        else:
+            hasher.update(data.take(pa.array(block)))
+    return hasher.digest()
+
+
+def one_bytes(data: pa.Array | pa.ChunkedArray) -> memoryview:
+    """The only element of a column of bytes, without a copy."""
+    (chunk,) = chunks(data)
+    return memoryview(chunk[0].as_buffer())
+
+
+class ColumnHasher:
+    """Digests a column piece by piece: its name, its length, which elements are null, and its parts."""
+
+    name = b""
+
+    def __init__(self, residue: Residue) -> None:
+        self.residue = residue
+        self.length = 0
+        self.nulls = 0
+        self.validity = blake3()
+
+    def update(self, array: pa.Array) -> None:
+        self._update_validity(array)
+        if len(array):
+            self.add(array)
+
+    def _update_validity(self, array: pa.Array) -> None:
+        """One byte per element, as soon as any is null."""
+        if array.null_count and not self.nulls:
+            _update_constant(self.validity, 1, self.length)
+        self.nulls += array.null_count
+        self.length += len(array)
+        if self.nulls:
+            self.validity.update(valid_bytes(array))
+
+    def add(self, array: pa.Array) -> None:
+        raise NotImplementedError
+
+    def parts(self) -> bytes:
+        raise NotImplementedError
+
+    def digest(self) -> bytes:
+        validity = b"\1" + self.validity.digest() if self.nulls else b"\0"
+        return column_digest(self.name, self.length, validity, self.parts())
+
+
+def _u8(data: Any) -> np.ndarray[Any, Any]:
+    """The bytes of an array, as the hasher takes them."""
+    return np.ascontiguousarray(data).reshape(-1).view(np.uint8)
+
+
+def valid_bytes(array: pa.Array) -> np.ndarray[Any, Any]:
+    """1 for each element that is there, 0 for each null."""
+    return np.asarray(array.is_valid().to_numpy(zero_copy_only=False)).view(np.uint8)
+
+
+def _update_constant(hasher: blake3, value: int, count: int) -> None:
+    block = bytes([value]) * min(count, _BLOCK)
+    while count > 0:
+        hasher.update(block[:count])
+        count -= len(block)
+
+
+class _Nulls(ColumnHasher):
+    name = b"null"
+
+    def add(self, array: pa.Array) -> None:
+        pass
+
+    def parts(self) -> bytes:
+        return b""
+
+
+class _Fixed(ColumnHasher):
+    """Elements of one width."""
+
+    def __init__(self, residue: Residue, name: bytes, width: int, floating: bool, widen: bool) -> None:
+        super().__init__(residue)
+        self.name, self.width, self.floating, self.widen = name, width, floating, widen
+        self.data = blake3(max_threads=blake3.AUTO)
+
+    def add(self, array: pa.Array) -> None:
+        buffer = array.buffers()[1]
+        raw = np.frombuffer(buffer, np.uint8)[array.offset * self.width : (array.offset + len(array)) * self.width]
+        if array.null_count:
+            self._add_with_nulls(array, raw)
+        elif self.widen and self.width < 8:
+            for start in range(0, len(array), _ROWS):
+                self.data.update(_u8(array.slice(start, _ROWS).cast(pa.int64()).to_numpy()))
+        elif self.floating:
+            self._add_floats(raw)
+        else:
+            self.data.update(raw)
+
+    def _add_with_nulls(self, array: pa.Array, raw: np.ndarray[Any, Any]) -> None:
+        rows = raw.reshape(len(array), self.width)
+        for start in range(0, len(array), _ROWS):
+            block = rows[start : start + _ROWS]
+            self.residue.add(block)
+            block = block * valid_bytes(array.slice(start, _ROWS))[:, None]
+            if self.floating:
+                block = _one_nan(block.reshape(-1).view(f"u{self.width}"), self.width).view(np.uint8)
+            elif self.widen and self.width < 8:
+                signed = "i" if pa.types.is_signed_integer(array.type) else "u"
+                block = block.reshape(-1).view(f"{signed}{self.width}").astype(np.int64)
+            self.data.update(_u8(block))
+
+    def _add_floats(self, raw: np.ndarray[Any, Any]) -> None:
+        clean = 0  # start of what has no NaN and is not yet hashed; hashed in long runs, which threads can share
+        for start in range(0, len(raw), _BLOCK):
+            block = raw[start : start + _BLOCK]
+            end = start + len(block)
+            if np.isnan(np.min(block.view(f"f{self.width}"))):
+                self.data.update(raw[clean:start])
+                self.residue.add(block)
+                self.data.update(_u8(_one_nan(block.view(f"u{self.width}"), self.width)))
+                clean = end
+            elif end - clean >= _RUN:
+                self.data.update(raw[clean:end])
+                clean = end
+        self.data.update(raw[clean:])
+
+    def parts(self) -> bytes:
+        return self.data.digest()
+
+
+def _one_nan(bits: np.ndarray[Any, Any], width: int) -> np.ndarray[Any, Any]:
+    """The same bits for every NaN, R's NA apart."""
+    bits = bits.copy()
+    nan = np.isnan(bits.view(f"f{width}"))
+    if width == 8:
+        missing = nan & ((bits & np.uint64(0xFFFFFFFF)) == 1954)
+        bits[nan] = _NAN[8]
+        bits[missing] = _NA
+    else:
+        bits[nan] = _NAN[width]
+    return bits
+
+
+class _Bools(ColumnHasher):
+    name = b"bool"
+
+    def __init__(self, residue: Residue) -> None:
+        super().__init__(residue)
+        self.data = blake3()
+
+    def add(self, array: pa.Array) -> None:
+        for start in range(0, len(array), _ROWS):
+            block = array.slice(start, _ROWS)
+            if block.null_count:
+                raw = pa.Array.from_buffers(pa.bool_(), len(block), [None, block.buffers()[1]], 0, block.offset)
+                self.residue.add(raw.to_numpy(zero_copy_only=False))
+                block = block.fill_null(False)
+            self.data.update(np.asarray(block.to_numpy(zero_copy_only=False)).view(np.uint8))
+
+    def parts(self) -> bytes:
+        return self.data.digest()
+
+
+class _Variable(ColumnHasher):
+    """Text and bytes: their lengths, and all of them one after the other."""
+
+    def __init__(self, residue: Residue, name: bytes) -> None:
+        super().__init__(residue)
+        self.name = name
+        self.lengths = blake3()
+        self.data = blake3(max_threads=blake3.AUTO)
+
+    def add(self, array: pa.Array) -> None:
+        _, offsets_buffer, data_buffer = array.buffers()
+        wide = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
+        offsets = np.frombuffer(offsets_buffer, np.int64 if wide else np.int32)[array.offset :][: len(array) + 1]
+        data = np.frombuffer(data_buffer or b"", np.uint8)[offsets[0] : offsets[-1]]
+        total = 0
+        for start in range(0, len(array), _ROWS):
+            lengths = np.diff(offsets[start : start + _ROWS + 1]).astype(np.int64)
+            if array.null_count:
+                lengths *= valid_bytes(array.slice(start, _ROWS))
+            total += int(lengths.sum())
+            self.lengths.update(_u8(lengths))
+        if total == len(data):
+            self.data.update(data)
+        else:  # there are bytes under nulls
+            self.residue.add(data)
+            for start in range(0, len(array), _ROWS):
+                kept = pa.concat_arrays([array.slice(start, _ROWS).drop_null()])
+                if len(kept):
+                    first, last = (kept.cast(pa.large_binary()).buffers()[1:])
+                    ends = np.frombuffer(first, np.int64)[: len(kept) + 1]
+                    self.data.update(np.frombuffer(last or b"", np.uint8)[ends[0] : ends[-1]])
+
+    def parts(self) -> bytes:
+        return self.lengths.digest() + self.data.digest()
+
+
+class _Lists(ColumnHasher):
+    """Lists of any kind: their lengths, and the column of all elements."""
+
+    name = b"list"
+
+    def __init__(self, residue: Residue, element: ColumnHasher) -> None:
+        super().__init__(residue)
+        self.lengths = blake3()
+        self.element = element
+
+    def add(self, array: pa.Array) -> None:
+        lengths = array.value_lengths().fill_null(0).cast(pa.int64())
+        self.lengths.update(_u8(lengths.to_numpy()))
+        self.element.update(array.flatten())
+
+    def parts(self) -> bytes:
+        return self.lengths.digest() + self.element.digest()
+
+
+class _Maps(_Lists):
+    """Maps: lists of pairs."""
+
+    name = b"map"
+
+    def add(self, array: pa.Array) -> None:
+        super().add(array.cast(pa.list_(pa.struct([array.type.key_field, array.type.item_field]))))
+
+
+class _Structs(ColumnHasher):
+    def __init__(self, residue: Residue, names: list[str], fields: list[ColumnHasher]) -> None:
+        super().__init__(residue)
+        self.name = b"struct" + b"".join(b"\0" + name.encode() for name in names)
+        self.fields = fields
+
+    def add(self, array: pa.Array) -> None:
+        for hasher, part in zip(self.fields, array.flatten(), strict=True):
+            hasher.update(part)
+
+    def parts(self) -> bytes:
+        return b"".join(field.digest() for field in self.fields)
+
+
+class _Dictionaries(ColumnHasher):
+    """Dictionary-encoded data: the codes and the dictionary, whose order counts. Pieces share one dictionary."""
+
+    name = b"dictionary"
+
+    def __init__(self, residue: Residue, values: pa.DataType) -> None:
+        super().__init__(residue)
+        self.codes = column_hasher(pa.int64(), residue)
+        self.values_type = values
+        self.values: bytes | None = None
+
+    def add(self, array: pa.Array) -> None:
+        if self.values is None:
+            self.values = digest(array.dictionary, self.residue)
+        self.residue.add(np.frombuffer(str(array.indices.type).encode(), np.uint8))
+        for start in range(0, len(array), _ROWS):
+            self.codes.update(array.indices.slice(start, _ROWS).cast(pa.int64()))
+
+    def parts(self) -> bytes:
+        values = digest(pa.array([], self.values_type)) if self.values is None else self.values
+        return values + self.codes.digest()
+
+
+class _Converted(ColumnHasher):
+    """Data whose layout is only another spelling of a simpler type."""
+
+    def __init__(self, inner: ColumnHasher, to: pa.DataType | None) -> None:
+        super().__init__(inner.residue)
+        self.inner, self.to = inner, to
+
+    def update(self, array: pa.Array) -> None:
+        for start in range(0, len(array), _ROWS):
+            block = array.slice(start, _ROWS)
+            if isinstance(block, pa.ExtensionArray):
+                self.inner.update(block.storage)
+            elif isinstance(block, pa.RunEndEncodedArray):
+                self.inner.update(pc.run_end_decode(block))
+            else:
+                self.inner.update(block.cast(self.to))
+
+    def digest(self) -> bytes:
+        return self.inner.digest()
+
+
+class _Serialized(ColumnHasher):
+    """The few types that have no rule of their own, such as unions: the elements as Arrow writes them."""
+
+    def __init__(self, residue: Residue, type: pa.DataType) -> None:
+        super().__init__(residue)
+        self.name = str(type).encode()
+        self.data = blake3()
+
+    def _update_validity(self, array: pa.Array) -> None:
+        self.length += len(array)
+
+    def add(self, array: pa.Array) -> None:
+        for value in array:
+            self.data.update(repr(value.as_py()).encode("utf-8", "surrogatepass") + b"\0")
+
+    def parts(self) -> bytes:
+        return self.data.digest()
+
+
+def column_hasher(type: pa.DataType, residue: Residue, *, as_list: bool = False) -> ColumnHasher:
+    """What digests columns of ``type``."""
+    t = pa.types
+    if t.is_null(type):
+        return _Nulls(residue)
+    if t.is_boolean(type):
+        return _Bools(residue)
+    if t.is_string(type) or t.is_large_string(type):
+        return _Variable(residue, b"str")
+    if t.is_binary(type) or t.is_large_binary(type):
+        return _Variable(residue, b"bytes")
+    if t.is_string_view(type):
+        return _Converted(column_hasher(pa.large_string(), residue), pa.large_string())
+    if t.is_binary_view(type):
+        return _Converted(column_hasher(pa.large_binary(), residue), pa.large_binary())
+    if t.is_dictionary(type):
+        return _Dictionaries(residue, type.value_type)
+    if t.is_map(type):
+        pair = pa.struct([type.key_field, type.item_field])
+        return _Maps(residue, column_hasher(pair, residue))
+    if t.is_list(type) or t.is_large_list(type) or t.is_fixed_size_list(type):
+        return _Lists(residue, column_hasher(type.value_type, residue))
+    if t.is_list_view(type) or t.is_large_list_view(type):
+        plain = pa.large_list(type.value_field)
+        return _Converted(column_hasher(plain, residue), plain)
+    if t.is_struct(type):
+        fields = [type.field(i) for i in range(type.num_fields)]
+        return _Structs(residue, [f.name for f in fields], [column_hasher(f.type, residue) for f in fields])
+    if t.is_run_end_encoded(type):
+        return _Converted(column_hasher(type.value_type, residue), None)
+    if isinstance(type, pa.BaseExtensionType):
+        return _Converted(column_hasher(type.storage_type, residue), None)
+    try:
+        width = type.bit_width // 8
+    except ValueError:
+        return _Serialized(residue, type)
+    integer, floating = t.is_integer(type), t.is_floating(type)
+    name = _NAMES.get(str(type), str(type))
+    if as_list and (integer or name == "float64"):
+        name = "int" if integer else "float"
+    return _Fixed(residue, name.encode(), width, floating, as_list and integer)
+
+
+_NAMES = {"halffloat": "float16", "float": "float32", "double": "float64"}
