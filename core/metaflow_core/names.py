@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from metaflow_core.errors import MetaflowException, MetaflowInvalidPathspec, MetaflowTaggingError
 
@@ -62,6 +63,14 @@ def check_tag(tag: object) -> str:
     if "\0" in tag or not _is_utf8(tag):
         raise MetaflowTaggingError(f"A tag must be valid text: {show(tag)}")
     return tag
+
+
+def check_user_tags(tags: Sequence[str]) -> list[str]:
+    """The tags without repetition, or ``MetaflowTaggingError`` when one is no tag or there are more than 50."""
+    checked = list(dict.fromkeys(check_tag(tag) for tag in tags))
+    if len(checked) > MAX_USER_TAGS:
+        raise MetaflowTaggingError(f"A run has at most {MAX_USER_TAGS} user tags, not {len(checked)}.")
+    return checked
 
 
 def show(value: object) -> str:

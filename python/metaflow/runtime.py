@@ -7,6 +7,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
+from metaflow_core.errors import MetaflowException
 from metaflow_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ class PythonRuntime:
         if plugins is not None and plugins.__file__:
             ours += (os.path.dirname(os.path.abspath(plugins.__file__)) + os.sep,)
         report = traceback.TracebackException.from_exception(error)
+        if isinstance(error, MetaflowException):
+            report.__cause__ = None  # how it came about inside this package says nothing to a user
+            report.__suppress_context__ = True
         waiting: list[traceback.TracebackException | None] = [report]
         while waiting:
             one = waiting.pop()
@@ -56,8 +60,10 @@ class PythonRuntime:
                 frames = [frame for frame in one.stack if not os.path.abspath(frame.filename).startswith(ours)]
                 one.stack = traceback.StackSummary.from_list(frames)
                 waiting += [one.__cause__, one.__context__]
+        text = "".join(report.format())
+        if not report.stack:
+            text = text.replace("Traceback (most recent call last):\n", "", 1)
         cls = type(error)
-        name = cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
-        return name, "".join(report.format())
-
-
+        if cls.__module__ == MetaflowException.__module__:  # where the class lives is no user's business
+            return cls.__name__, text.replace(f"{cls.__module__}.{cls.__name__}: ", f"{cls.__name__}: ")
+        return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}", text

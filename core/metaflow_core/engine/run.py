@@ -21,7 +21,7 @@ from metaflow_core.graph.model import FlowDef
 from metaflow_core.graph.render import flow_to_json
 from metaflow_core.metadata import recording
 from metaflow_core.metadata.backend import Backend
-from metaflow_core.metadata.tags import check_user_tags
+from metaflow_core.names import check_user_tags
 from metaflow_core.plugins import hook
 from metaflow_core.values import encode
 
@@ -76,9 +76,8 @@ def create_run(
         known = {parameter.artifact for parameter in flow.parameters}
         artifacts.update({name: pk for name, pk in inherited.items() if name in known})
     artifacts["name"] = encode(flow.name)
-    tags = list(dict.fromkeys(options.tags))
     try:
-        check_user_tags(tags)
+        tags = check_user_tags(options.tags)
     except MetaflowTaggingError as error:
         raise MetaflowTaggingError(f"--tag: {error}") from None
     system_tags = identity.system_tags()

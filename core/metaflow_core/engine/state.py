@@ -267,11 +267,9 @@ class TaskState:
         try:
             return encode(value, language=language)
         except UnserializableValue as error:
-            place = f"self.{name}{error.path}" if what == "artifact" else f"element {name}{error.path} of the foreach"
+            place = f"the artifact {name!r}" if what == "artifact" else f"element {name} of the foreach"
             raise UnserializableValue(
-                f"Step {self.step.name}: {place} can't be stored. {error} "
-                f"Keep it in a local variable, or store what is needed to make it again.",
-                error.path,
+                f"Step {self.step.name}: {place} can't be stored. {error}", error.path
             ) from error
 
     # --- failures --------------------------------------------------------------------------------------------------
@@ -286,6 +284,6 @@ class TaskState:
         print(self.runtime.describe_error(error)[1].rstrip(), file=sys.stderr, flush=True)
 
     def print(self, text: str) -> None:
-        """Print to the task's stdout."""
-        print(text, flush=True)
+        """Print to the task's stderr, after what :meth:`report` has printed."""
+        print(text, file=sys.stderr, flush=True)
 
