@@ -45,7 +45,8 @@ def save_contents(db: Database, values: Sequence[Encoded]) -> list[int]:
             value.size,
             int(value.scalar) if value.encoding in ("bool", "int") and value.scalar is not None else None,
             value.scalar if value.encoding == "float" else None,
-            value.scalar if value.encoding == "str" else None,
+            # SQLite drops the sign of a zero, so its text stands beside it.
+            str(value.scalar) if value.encoding == "str" or (value.encoding == "float" and value.scalar == 0) else None,
             payload,
         )
     db.executemany(
@@ -72,7 +73,7 @@ def stored(row: Row, storage: Storage) -> Stored:
         value.scalar = int_value
     elif encoding == "float":
         # SQLite has no NaN: it stores NULL instead.
-        value.scalar = float("nan") if real_value is None else real_value
+        value.scalar = float("nan") if real_value is None else real_value if text_value is None else float(text_value)
     elif encoding == "str":
         value.scalar = text_value
     elif encoding != "null":

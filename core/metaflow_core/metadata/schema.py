@@ -111,7 +111,7 @@ MIGRATIONS: list[str] = [
         encoding TEXT NOT NULL,
         size BIGINT NOT NULL,
         int_value BIGINT,                -- encoding bool, int
-        real_value {real},               -- encoding float
+        real_value {real},               -- encoding float; of a zero also text_value
         text_value TEXT,                 -- encoding str
         payload {blob}
     );
