@@ -42,7 +42,7 @@ def test_penguins_is_run_tagged_read_and_resumed(run_flow: RunFlow) -> None:
         """,
         name="read.py",
     )
-    # The slopes are the least-squares fits of the published data, in R: coef(lm(body_mass_g ~ flipper_length_mm)).
+    # Gram per millimetre, the slope of the least-squares line of each species.
     assert read.stdout.splitlines() == [
         "2 PenguinsFlow/1 ['end', 'join', 'fit', 'start']",
         "Gentoo:123:54.6 Chinstrap:68:34.6 Adelie:151:32.8",
