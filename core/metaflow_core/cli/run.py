@@ -14,7 +14,8 @@ from metaflow_core.engine.scheduler import Limits
 from metaflow_core.errors import CommandException
 from metaflow_core.graph.lint import lint
 from metaflow_core.graph.model import FlowDef
-from metaflow_core.graph.parameters import ParameterContext, evaluate, options_for
+from metaflow_core.graph.parameter_options import options_for
+from metaflow_core.graph.parameters import ParameterContext, evaluate
 
 
 def run_options() -> list[click.Parameter]:

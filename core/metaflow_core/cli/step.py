@@ -11,7 +11,8 @@ from metaflow_core.engine.run import RunOptions, create_run
 from metaflow_core.engine.task import TaskSettings, run_attempt, runtime_of
 from metaflow_core.errors import CommandException
 from metaflow_core.graph.model import FlowDef
-from metaflow_core.graph.parameters import ParameterContext, evaluate, options_for
+from metaflow_core.graph.parameter_options import options_for
+from metaflow_core.graph.parameters import ParameterContext, evaluate
 
 
 @click.command("step", hidden=True)

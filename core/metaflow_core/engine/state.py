@@ -131,6 +131,10 @@ class TaskState:
         """The names of the artifacts the task has now."""
         return list(dict.fromkeys([*self.parameters, *self._inherited, *self._set]))
 
+    def changes(self) -> dict[str, Any]:
+        """The artifacts that the step has set."""
+        return {name: value for name, (value, _) in self._set.items()}
+
     def merge_artifacts(
         self, inputs: Any, exclude: Sequence[str] | None = None, include: Sequence[str] | None = None
     ) -> None:

@@ -13,8 +13,9 @@ from metaflow_core.decorators.resolve import flow_decorators, step_decorators
 from metaflow_core.engine.current import current
 from metaflow_core.engine.interface import LanguageRuntime, TaskRequest
 from metaflow_core.engine.state import TaskState
-from metaflow_core.graph.model import FlowDef, StepDef
+from metaflow_core.graph.model import FlowDef
 from metaflow_core.metadata import recording
+from metaflow_core.names import show
 from metaflow_core.plugins import hook
 
 if TYPE_CHECKING:
@@ -44,19 +45,13 @@ def runtime_of(language: str) -> LanguageRuntime:
 
 def run_attempt(flow: FlowDef, backend: Backend, settings: TaskSettings, request: TaskRequest) -> int:
     """Run an attempt and commit its result. Returns the exit code: 0 when the flow can go on."""
-    step = flow[request.step]
-    runtime = runtime_of(step.language)
-    db = backend.db
-    run = recording.find_run(db, flow.name, request.run_id)
-    task = recording.find_task(db, run.pk, request.step, request.task_id)
-    state = TaskState(flow, step, backend, runtime, run, task, settings.max_num_splits)
+    state = _open_state(flow, backend, settings, request)
+    db, step, task = backend.db, state.step, state.task
     decorators = step_decorators(step)
-    _set_current(flow, state, settings, request)
-
     if request.fallback:
         error: BaseException | None = errors.FailureHandledByCatch(_last_words(db, task.pk, request.attempt))
     else:
-        error = _run_body(flow, step, state, decorators)
+        error = _run_body(state, decorators)
     contents: dict[str, Content] = {}
     items: list[Content] = []
     if error is None:
@@ -85,17 +80,38 @@ def run_attempt(flow: FlowDef, backend: Backend, settings: TaskSettings, request
     return 1 if result.status == "failed" else 0
 
 
-def _run_body(
-    flow: FlowDef, step: StepDef, state: TaskState, decorators: Sequence[StepDecorator]
-) -> BaseException | None:
+def try_step(flow: FlowDef, backend: Backend, settings: TaskSettings, run_id: str, step: str, task_id: str) -> bool:
+    """Run a step again on the inputs of a task, print what it sets, and store nothing. Whether it succeeded."""
+    state = _open_state(flow, backend, settings, TaskRequest(run_id, step, task_id, 0))
+    error = _run_body(state, step_decorators(state.step))
+    if error is not None:
+        state.report(error)
+        return False
+    for name, value in state.changes().items():
+        print(f"self.{name} = {show(value)}")
+    return True
+
+
+def _open_state(flow: FlowDef, backend: Backend, settings: TaskSettings, request: TaskRequest) -> TaskState:
+    """What the metadata knows of the task; ``current`` describes it from now on."""
+    step = flow[request.step]
+    run = recording.find_run(backend.db, flow.name, request.run_id)
+    task = recording.find_task(backend.db, run.pk, request.step, request.task_id)
+    state = TaskState(flow, step, backend, runtime_of(step.language), run, task, settings.max_num_splits)
+    _set_current(flow, state, settings, request)
+    return state
+
+
+def _run_body(state: TaskState, decorators: Sequence[StepDecorator]) -> BaseException | None:
     """The error with which the body, or a decorator around it, ended."""
+    step = state.step
     error: BaseException | None = None
     entered: list[StepDecorator] = []
     try:
         for decorator in decorators:
             entered.append(decorator)
             decorator.before(state)
-        state.runtime.run_step(flow, step, state)
+        state.runtime.run_step(state.flow, step, state)
         if state.transition is None and not step.is_end:
             raise errors.InvalidNextException(
                 f"Step {step.name} ended without calling next. Its last statement must say where the flow goes."

@@ -119,3 +119,13 @@ def latest_run_id(db: Database, flow: str, owner: str) -> str | None:
         (flow, owner),
     )
     return rows[0][0] if rows else None
+
+
+def latest_task_id(db: Database, flow: str, run_id: str, step: str) -> str | None:
+    """The id of the latest task of a step."""
+    rows = db.execute(
+        "SELECT t.id FROM tasks t JOIN runs r ON r.pk = t.run_pk JOIN flows f ON f.pk = r.flow_pk"
+        " WHERE f.name = ? AND r.id = ? AND t.step = ? ORDER BY t.pk DESC LIMIT 1",
+        (flow, run_id, step),
+    )
+    return rows[0][0] if rows else None

@@ -1,0 +1,46 @@
+"""``spin``: try one step on the inputs that it had in an earlier run."""
+
+from __future__ import annotations
+
+import click
+
+from metaflow_core import identity
+from metaflow_core.cli.flow import FlowContext
+from metaflow_core.decorators.resolve import check_decorators
+from metaflow_core.engine.task import TaskSettings, try_step
+from metaflow_core.errors import CommandException
+from metaflow_core.graph.lint import lint
+from metaflow_core.metadata.cloning import latest_run_id, latest_task_id
+from metaflow_core.names import show
+
+
+@click.command
+@click.argument("place", metavar="STEP|RUN/STEP[/TASK]")
+@click.option("--max-num-splits", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option("--namespace", help="Namespace of the client inside the step; empty for the global one.")
+@click.pass_obj
+def spin(context: FlowContext, place: str, max_num_splits: int, namespace: str | None) -> int:
+    """Run one step alone, in this process, on the inputs of an earlier run. Nothing is stored.
+
+    STEP takes its inputs from your latest run; RUN/STEP from that run; with a task, from that task.
+    """
+    flow, db = context.flow, context.backend.db
+    lint(flow)
+    check_decorators(flow)
+    parts = place.removeprefix(f"{flow.name}/").split("/")
+    if len(parts) > 3 or not all(parts):
+        raise CommandException(f"{show(place)} is neither STEP nor RUN/STEP[/TASK].")
+    run_id, step, task_id = (None, parts[0], None) if len(parts) == 1 else (*parts, None)[:3]
+    if step not in flow:
+        raise CommandException(f"There is no step {show(step)}. Steps: {', '.join(flow.steps)}.")
+    if run_id is None:
+        run_id = latest_run_id(db, flow.name, identity.user())
+        if run_id is None:
+            raise CommandException(f"You ({identity.user()}) have no run of {flow.name} to take inputs from. Run it once.")
+    if task_id is None:
+        task_id = latest_task_id(db, flow.name, run_id, step)
+        if task_id is None:
+            raise CommandException(f"Run {flow.name}/{run_id} has no task of step {step} to take inputs from.")
+    context.banner(f"Trying step {step} on the inputs of {flow.name}/{run_id}/{step}/{task_id}. Nothing is stored.")
+    settings = TaskSettings(max_num_splits, namespace, context.flow_options)
+    return 0 if try_step(flow, context.backend, settings, run_id, step, task_id) else 1
