@@ -72,18 +72,15 @@ class FlowSpec:
         raise AttributeError(_absent(self, name), name=name, obj=self)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        defined = _defined(type(self)).get(name, _ABSENT)
-        if hasattr(type(defined), "__set__"):  # a property of the user's class
-            object.__setattr__(self, name, value)
-            return
         state = self._state
-        if state is None:
+        defined = _defined(type(self)).get(name, _ABSENT)
+        if defined is _ABSENT and state is not None:
+            state.set(name, value)
+        elif state is None or hasattr(type(defined), "__set__"):  # a property of the user's class sets something else
             object.__setattr__(self, name, value)
-            return
-        if defined is not _ABSENT:
+        else:
             _check_assignable(self, name, defined)
-        state.set(name, value)
-        if defined is not _ABSENT:
+            state.set(name, value)
             self.__dict__[name] = value  # hides the default that the class has
 
     def __delattr__(self, name: str) -> None:
