@@ -109,13 +109,20 @@ class _Parts:
             header = {**header, "layout": "table", "tree": json.loads(text)}
             fields = zip(_distinct(self.names), self.arrays, strict=True)
             schema = pa.schema([pa.field(name, array.type) for name, array in fields], _metadata(header))
-            table = pa.Table.from_arrays(self.arrays, schema=schema)
-            return schema, lambda: iter(table.to_batches())
+            return schema, lambda: self._table(schema)
         header = {**header, "layout": "parts"}
         types = [pa.large_list(pa.field("item", array.type)) for array in self.arrays]
         columns = [pa.field(f"{i}:{name}", type) for i, (name, type) in enumerate(zip(self.names, types, strict=True))]
         schema = pa.schema([pa.field("tree", pa.large_binary()), *columns], _metadata(header))
         return schema, lambda: self._rows(text, schema)
+
+    def _table(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        batches = pa.Table.from_arrays(self.arrays, schema=schema).to_batches()
+        if batches:
+            return iter(batches)
+        # A table without rows still has dictionaries, which only a batch can bring.
+        empty = [array.chunk(0) if array.num_chunks else pa.array([], array.type) for array in self.arrays]
+        return iter([pa.RecordBatch.from_arrays(empty, schema=schema)])
 
     def _rows(self, text: bytes, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """One batch of one row per chunk; a part that has fewer chunks is null in the rest."""

@@ -86,14 +86,14 @@ _BY_PACKAGE = {
 _BY_KIND = {
     kind: module
     for module, kinds in {
-        "python_datetime": "datetime date time timedelta zoneinfo timezone",
+        "python_datetime": "datetime date time timedelta timezone",
         "python_standard": "decimal uuid path",
         "python_collections": "ordereddict defaultdict counter deque",
         "python_classes": "enum dataclass namedtuple",
-        "python_numpy": "ndarray numpy.scalar numpy.dtype",
-        "python_pandas": "dataframe series index multiindex categorical pandas.scalar pandas.array column",
+        "python_numpy": "ndarray numpy.scalar",
+        "python_pandas": "dataframe series index multiindex categorical pandas.scalar pandas.array",
         "python_polars": "polars.frame polars.series",
-        "python_arrow": "arrow.array arrow.chunked arrow.scalar arrow.table arrow.batch arrow.type arrow.schema",
+        "python_arrow": "arrow.array arrow.chunked arrow.scalar arrow.table arrow.batch",
         "python_scipy": "sparse",
         "python_torch": "torch.tensor",
         "python_r": "na r.vector r.list",

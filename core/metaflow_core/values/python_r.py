@@ -1,0 +1,73 @@
+"""What R writes and Python has no type for, by reticulate's conventions. See ``docs/artifact-format.md``.
+
+Scalars and unnamed vectors and lists without attributes are bare trees and never come here; nor do factors
+(``categorical``), data frames (``dataframe``), matrices without missing values (``ndarray``), named lists with distinct
+names (``dict``) and dates and times (``datetime``, ``date``): R writes the same kinds as Python.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from metaflow_core.values import columns
+from metaflow_core.values.node import Node
+from metaflow_core.values.registry import FromTree, NotTyped, ToTree
+
+
+def to_tree(value: Any, write: ToTree) -> Node:
+    raise NotTyped
+
+
+def from_tree(tree: Node, read: FromTree) -> Any:
+    if tree.kind == "na":
+        return None
+    items = _items(tree, read)
+    if "dim" in tree.fields:
+        return _array(tree, items, read)
+    kept = {"names", "dim"}
+    if "names" in tree.fields:
+        names = read(tree.fields["names"])
+        if len(set(names)) == len(names) and all(isinstance(name, str) and name for name in names):
+            _tell_dropped(tree, kept)
+            return dict(zip(names, items, strict=True))
+        kept = {"dim"}
+    _tell_dropped(tree, kept)
+    return items[0] if tree.kind == "r.vector" and len(items) == 1 else items
+
+
+def _items(tree: Node, read: FromTree) -> list[Any]:
+    if tree.data is None:
+        return list(read(tree.value) or [])
+    values = columns.to_list(tree.data)
+    if tree.attrs.get("type") == "complex":
+        return [None if v is None else complex(*v) if isinstance(v, list) else complex(*v.values()) for v in values]
+    return values
+
+
+def _array(tree: Node, items: list[Any], read: FromTree) -> Any:
+    """A matrix or array. Missing numbers become NaN, so integers with NA become floating-point numbers."""
+    import numpy as np
+
+    _tell_dropped(tree, {"dim"})
+    dim = read(tree.fields["dim"])
+    shape = tuple(int(n) for n in (dim if isinstance(dim, list) else [dim]))
+    kind = tree.attrs.get("type")
+    if kind in ("integer", "double") and None in items:
+        items = [float("nan") if item is None else item for item in items]
+    if kind in ("character", "list") or None in items:
+        flat = np.empty(len(items), object)
+        flat[:] = items
+    else:
+        flat = np.array(items)
+    return flat.reshape(shape, order="F")
+
+
+def _tell_dropped(tree: Node, kept: set[str]) -> None:
+    dropped = sorted(set(tree.fields) - kept)
+    if dropped:
+        warnings.warn(
+            f"The artifact is an R {tree.attrs.get('type', 'list')} with attributes that Python has no place for: "
+            f"{', '.join(dropped)}. They are kept in the artifact, and R reads them.",
+            stacklevel=2,
+        )
