@@ -94,6 +94,14 @@ def test_an_unreachable_store_is_no_missing_object(storage: FsspecStorage, monke
             act()
 
 
+def test_a_replaced_log_is_gone_for_good(storage: FsspecStorage) -> None:
+    for _ in range(10):
+        storage.append("logs/x", b"secret" * 20_000)
+    assert len(storage._fs.find(storage._root)) > 1
+    storage.put("logs/x", sends(b"clean"), replace=True)
+    assert [storage._fs.cat_file(path) for path in storage._fs.find(storage._root)] == [b"clean"]
+
+
 def test_a_failed_append_can_be_repeated(storage: FsspecStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(*args: Any, **kwargs: Any) -> None:
         raise ConnectionError("no route to host")
