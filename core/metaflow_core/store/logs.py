@@ -99,7 +99,7 @@ class LogWriter:
         self._size += len(stored)
         if self._size > self._max_bytes:
             self.truncated = True
-            size = f"{self._max_bytes / 1e6:g} MB"
+            size = f"{self._max_bytes / (1 << 20):g} MB"  # as --max-log-size counts them
             notice = f"[The log was cut here at {size}. --max-log-size keeps more.]"
             stored = b"%d n %b\n" % (when, notice.encode())
         self._waiting += stored

@@ -1,15 +1,13 @@
 """What every storage plugin must do, as tests to run against yours.
 
-from metaflow_core.testing.storage import StorageContract
+Subclass the contract in a test file, and give it an empty store:
 
-class TestMyStorage(StorageContract):
-    @pytest.fixture
-    def url(self, tmp_path):
-        return f"mine://{tmp_path}"
+    from metaflow_core.testing import StorageContract
 
-    @pytest.fixture
-    def storage(self, url):
-        return MyStorage(url)
+    class TestMyStorage(StorageContract):
+        @pytest.fixture
+        def storage(self):
+            return MyStorage("mine://a-place-for-tests")
 """
 
 from __future__ import annotations
