@@ -9,6 +9,7 @@ from metaflow_core.errors import MetaflowException
 from metaflow_core.metadata.backend import Backend, open_backend
 from metaflow_core.names import show
 
+SQLITE = "sqlite:///"
 DATABASE = "metaflow.db"
 
 _chosen: Backend | None = None
@@ -42,35 +43,29 @@ def metadata(ms: str) -> str:
 
     ``ms`` is a directory that holds ``.metaflow`` (``"local@/home/anne/project"``, or the path alone), or the URL of a
     database (``"sqlite:////home/anne/project/.metaflow/metaflow.db"``, ``"postgresql://..."``). Objects that exist
-    already keep theirs. ``MetaflowException`` when there is no such directory.
+    already keep theirs. ``MetaflowException`` when there is nothing of this name.
     """
     if not isinstance(ms, str) or not ms:
         raise MetaflowException(
             f"Metadata is chosen by a directory, local@DIRECTORY or the URL of a database, not by {show(ms)}."
         )
-    kind, at, info = ms.partition("@")
-    if "://" in ms:
-        use_backend(_shared(open_backend(ms, _folder_of_database(ms))))
-    elif at and kind != "local":
+    kind, at, place = ms.partition("@")
+    if not at or not kind.isidentifier():
+        kind, place = "", ms
+    if kind not in ("", "local"):
         raise MetaflowException(
             f"There is no kind of metadata {show(kind)}. Use local@DIRECTORY, or the URL of a database: "
             f"sqlite:///PATH, postgresql://..."
         )
-    else:
-        folder = os.path.abspath(os.path.expanduser(info if at else ms))
-        if os.path.basename(folder) != settings.FOLDER:
-            folder = os.path.join(folder, settings.FOLDER)
-        if not os.path.isdir(folder):
-            raise MetaflowException(f"There is no directory {folder}: {show(ms)} names no project with results.")
-        use_backend(_shared(Backend("sqlite:///" + os.path.join(folder, DATABASE), folder)))
+    use_backend(_at_url(place) if "://" in place else _in_folder(place))
     return get_metadata()
 
 
 def get_metadata() -> str:
     """The description of the metadata that is read: ``local@DIRECTORY``, or the URL of the database."""
     url = backend().metadata_url
-    folder, file = os.path.split(url.removeprefix("sqlite:///"))
-    if url.startswith("sqlite:///") and file == DATABASE and os.path.basename(folder) == settings.FOLDER:
+    folder, file = os.path.split(url.removeprefix(SQLITE))
+    if url.startswith(SQLITE) and file == DATABASE and os.path.basename(folder) == settings.FOLDER:
         return f"local@{os.path.dirname(folder)}"
     return url
 
@@ -81,11 +76,26 @@ def default_metadata() -> str:
     return get_metadata()
 
 
-def _folder_of_database(url: str) -> str | None:
-    """Where the artifacts of a SQLite file in a project are: beside it, unless a store is configured."""
-    if url.startswith("sqlite:///") and settings.get("DEFAULT_DATASTORE") in (None, "local"):
-        return os.path.dirname(os.path.abspath(url.removeprefix("sqlite:///")))
-    return None
+def _in_folder(place: str) -> Backend:
+    folder = os.path.abspath(os.path.expanduser(place))
+    if os.path.basename(folder) != settings.FOLDER:
+        folder = os.path.join(folder, settings.FOLDER)
+    if not os.path.isdir(folder):
+        raise MetaflowException(f"There is no directory {folder}: {show(place)} is no project with results.")
+    return _shared(Backend(SQLITE + os.path.join(folder, DATABASE), folder))
+
+
+def _at_url(url: str) -> Backend:
+    storage = None
+    if url.startswith(SQLITE):
+        path = os.path.abspath(url.removeprefix(SQLITE))
+        if not os.path.isfile(path):
+            raise MetaflowException(f"There is no file {path}: {show(url)} is no database with results.")
+        if settings.get("DEFAULT_DATASTORE") in (None, "local"):
+            storage = os.path.dirname(path)  # of a project: the artifacts are beside the database
+    found = _shared(open_backend(url, storage))
+    _ = found.db  # complain now when it can't be reached
+    return found
 
 
 def _shared(candidate: Backend) -> Backend:
