@@ -44,7 +44,7 @@ class LocalCompute:
 
     def start(self, request: TaskRequest, stdout: int, stderr: int) -> None:
         self._requests[request.key] = request
-        message = json.dumps({"start": request.as_dict()}).encode() + b"\n"
+        message = json.dumps({"start": request}).encode() + b"\n"
         socket.send_fds(self._socket, [message], [stdout, stderr])
 
     def events(self) -> list[TaskStarted | TaskExited]:

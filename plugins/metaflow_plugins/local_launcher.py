@@ -7,6 +7,7 @@ fork of it, in a session of its own, so that it can be killed with everything it
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import mmap
 import os
@@ -44,6 +45,8 @@ class Launcher:
         self._needs_arrow = mmap.mmap(-1, 1)
 
     def serve(self) -> NoReturn:
+        # What exists now is never collected, in no task: a collection would touch, and so copy, every page.
+        gc.freeze()
         # The terminal's interrupt is for the driver, which decides what becomes of the tasks.
         os.setsid()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -84,7 +87,7 @@ class Launcher:
             message = json.loads(line)
             if "start" in message:
                 stdout, stderr, *self._files = self._files
-                self._start(TaskRequest(**message["start"]), stdout, stderr)
+                self._start(TaskRequest(*message["start"]), stdout, stderr)
             else:
                 self._kill(message["kill"], signal.SIGKILL if message["force"] else signal.SIGTERM)
         return True

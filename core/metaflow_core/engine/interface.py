@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from metaflow_core.engine.state import TaskState
@@ -29,8 +28,7 @@ class LanguageRuntime(Protocol):
         """The name of the error's type, and a traceback of the user's frames alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class TaskRequest:
+class TaskRequest(NamedTuple):
     """One attempt of one task, as the scheduler asks for it. Everything else the task finds in the metadata."""
 
     run_id: str
@@ -46,9 +44,6 @@ class TaskRequest:
         """Identifies the attempt within a run."""
         return f"{self.step}/{self.task_id}/{self.attempt}"
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
     def as_arguments(self) -> list[str]:
         """The request as arguments of a flow's command line: the ``step`` command."""
         arguments = ["step", self.step, "--run-id", self.run_id, "--task-id", self.task_id]
@@ -56,16 +51,14 @@ class TaskRequest:
         return [*arguments, "--fallback"] if self.fallback else arguments
 
 
-@dataclass(frozen=True, slots=True)
-class TaskStarted:
+class TaskStarted(NamedTuple):
     """A process runs the attempt."""
 
     request: TaskRequest
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class TaskExited:
+class TaskExited(NamedTuple):
     """The attempt's process has ended: ``code`` as in ``subprocess``, negative for a signal."""
 
     request: TaskRequest

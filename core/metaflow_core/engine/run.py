@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from metaflow_core import identity
+from metaflow_core import settings as project_settings
 from metaflow_core.decorators.resolve import flow_decorators
 from metaflow_core.engine.interface import Compute, TaskRequest
 from metaflow_core.engine.output import Output
@@ -46,6 +48,12 @@ def open_compute(flow: FlowDef, backend: Backend, options: RunOptions) -> Comput
     compute: Compute | None = hook().open_compute(name="local")
     if compute is None:
         raise PluginError("No installed plugin runs tasks on this machine. `metaflow doctor` lists the plugins.")
+
+    # A step that changes its working directory still reads the project it belongs to.
+    os.environ["METAFLOW_DATASTORE_SYSROOT_LOCAL"] = project_settings.project_root()
+    # What every task needs is loaded before the first one is forked.
+    for module in ("encoder", "decoder", "opaque", "python_tree", "python_value"):
+        importlib.import_module(f"metaflow_core.values.{module}")
 
     def run_task(request: TaskRequest) -> int:
         return run_attempt(flow, backend, settings, request)

@@ -25,8 +25,7 @@ class Backend:
     @property
     def db(self) -> Database:
         """The database, at this version's schema. A forked process gets a connection of its own."""
-        if self._pid != os.getpid():
-            self._pid, self._db, self._storage = os.getpid(), None, None
+        self._be_this_process()
         if self._db is None:
             db: Database | None = hook().open_database(url=self.metadata_url)
             if db is None:
@@ -41,7 +40,8 @@ class Backend:
     @property
     def storage(self) -> Storage:
         """The artifact store."""
-        if self._storage is None or self._pid != os.getpid():
+        self._be_this_process()
+        if self._storage is None:
             storage: Storage | None = hook().open_storage(url=self.storage_url)
             if storage is None:
                 raise MetaflowException(
@@ -50,6 +50,10 @@ class Backend:
                 )
             self._storage = storage
         return self._storage
+
+    def _be_this_process(self) -> None:
+        if self._pid != os.getpid():
+            self._pid, self._db, self._storage = os.getpid(), None, None
 
     def close(self) -> None:
         for part in (self._db, self._storage):

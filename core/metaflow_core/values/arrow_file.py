@@ -107,7 +107,7 @@ class _Parts:
         """The schema of the file, and what yields its batches."""
         if len({len(array) for array in self.arrays}) == 1 and len(text) <= _MAX_HEADER:
             header = {**header, "layout": "table", "tree": json.loads(text)}
-            fields = zip(_distinct(self.names), self.arrays, strict=True)
+            fields = zip(distinct(self.names), self.arrays, strict=True)
             schema = pa.schema([pa.field(name, array.type) for name, array in fields], _metadata(header))
             return schema, lambda: self._table(schema)
         header = {**header, "layout": "parts"}
@@ -147,7 +147,7 @@ def _metadata(header: dict[str, Any]) -> dict[bytes, bytes]:
     return {HEADER: structure.dumps(header)}
 
 
-def _distinct(names: list[str]) -> list[str]:
+def distinct(names: list[str]) -> list[str]:
     """The names of the file's columns: other tools do not open a file where two columns have one name."""
     taken: set[str] = set(names)
     seen: set[str] = set()

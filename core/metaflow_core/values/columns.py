@@ -29,8 +29,17 @@ class Residue:
         self.hasher.update(_u8(data))
 
 
-def digest(data: pa.Array | pa.ChunkedArray, residue: Residue | None = None, *, as_list: bool = False) -> bytes:
+class Digested:
+    """Stands for a column that went by and is digested already."""
+
+    def __init__(self, digest: bytes) -> None:
+        self.digest = digest
+
+
+def digest(data: pa.Array | pa.ChunkedArray | Digested, residue: Residue | None = None, *, as_list: bool = False) -> bytes:
     """The digest of a column. ``as_list`` forgets the width of integers, as a list in Python does."""
+    if isinstance(data, Digested):
+        return data.digest
     hasher = column_hasher(data.type, residue or Residue(), as_list=as_list)
     for chunk in chunks(data):
         hasher.update(chunk)

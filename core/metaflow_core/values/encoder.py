@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from blake3 import blake3
 
@@ -16,12 +16,17 @@ from metaflow_core.values.registry import Unstorable
 from metaflow_core.values.structure import small_text
 from metaflow_core.values.typename import type_name
 
+if TYPE_CHECKING:
+    from metaflow_core.values.arrow_file import Prepared
+
 _MAX_SCALAR_TEXT = 4096  # bytes of UTF-8
 _INT64 = range(-(2**63), 2**63)
 
 
 def encode(value: Any, *, language: str = "python") -> Encoded:
     """Make ``value`` ready to be stored. Nothing large is copied: change the value only after it was written.
+
+    A ``pyarrow.RecordBatchReader`` is read to its end, batch by batch, into a temporary file; it reads back as a table.
 
     Raises ``UnserializableValue``, whose ``path`` leads to the part that can't be stored.
 
@@ -40,6 +45,10 @@ def encode(value: Any, *, language: str = "python") -> Encoded:
             return codec.to_tree(value, write)
 
         name = ""
+    if name == "pyarrow.RecordBatchReader":
+        from metaflow_core.values import stream
+
+        return _prepared(stream.prepare(value, name, language), name, language)
     try:
         tree = write(value)
     except Unstorable as error:
@@ -67,7 +76,10 @@ def encode_tree(tree: Tree, type: str, language: str) -> Encoded:
         return _whole(tree, type, language, "opaque", opaque_file.dumps(tree))
     from metaflow_core.values import arrow_file
 
-    prepared = arrow_file.prepare(tree, type, language)
+    return _prepared(arrow_file.prepare(tree, type, language), type, language)
+
+
+def _prepared(prepared: Prepared, type: str, language: str) -> Encoded:
     key = _key(type, language, "arrow", prepared.identity)
     return Encoded(type, language, "arrow", prepared.fingerprint, key, prepared.size, None, prepared.write)
 

@@ -16,9 +16,9 @@ def to_tree(value: Any, write: ToTree) -> Node:
         # Kept whole in memory only when it stands inside another value; see ``stream`` for one that stands alone.
         value = value.read_all()
     if isinstance(value, pa.Table):
-        return _table("arrow.table", value)
+        return table_node("arrow.table", value)
     if isinstance(value, pa.RecordBatch):
-        return _table("arrow.batch", value)
+        return table_node("arrow.batch", value)
     if isinstance(value, pa.ChunkedArray):
         return Node("arrow.chunked", data=value)
     if isinstance(value, pa.Array):
@@ -28,7 +28,8 @@ def to_tree(value: Any, write: ToTree) -> Node:
     raise NotTyped
 
 
-def _table(kind: str, table: pa.Table | pa.RecordBatch) -> Node:
+def table_node(kind: str, table: pa.Table | pa.RecordBatch) -> Node:
+    """A table as a node whose value is its columns."""
     names = list(table.schema.names)
     columns = [Node("column", attrs={"name": n}, data=c) for n, c in zip(names, table.columns, strict=True)]
     node = Node(kind, value=list(columns))

@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 
 from metaflow_core.values.node import Node
-from metaflow_core.values.python_arrow import read_table
+from metaflow_core.values.python_arrow import read_table, table_node
 from metaflow_core.values.registry import FromTree, NotTyped, ToTree
 
 
@@ -28,11 +28,7 @@ def _frame(kind: str, frame: pl.DataFrame) -> Node:
         raise NotTyped from error
     if schema != frame.schema:  # some types of Polars have no Arrow form
         raise NotTyped
-    columns = [Node("column", attrs={"name": n}, data=c) for n, c in zip(table.schema.names, table.columns, strict=True)]
-    node = Node(kind, value=list(columns))
-    if not columns:
-        node.attrs["rows"] = frame.height
-    return node
+    return table_node(kind, table)
 
 
 def from_tree(tree: Node, read: FromTree) -> Any:
