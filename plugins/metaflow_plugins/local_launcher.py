@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import importlib
 import json
 import mmap
 import os
@@ -22,6 +23,8 @@ from typing import Any, NoReturn
 from metaflow_core.engine.interface import TaskRequest
 
 GRACE_SECONDS = 3.0
+# What artifacts are read and written with. When one task had to import it, those after it should not have to.
+WARM = ("pyarrow", "pandas")
 
 
 class Launcher:
@@ -41,8 +44,7 @@ class Launcher:
         self._keys: dict[int, str] = {}
         self._received = b""
         self._files: list[int] = []
-        # Tasks set this byte when they had to import pyarrow: the ones after them should not have to.
-        self._needs_arrow = mmap.mmap(-1, 1)
+        self._wanted = mmap.mmap(-1, len(WARM))  # tasks set a byte when they had to import that module
 
     def serve(self) -> NoReturn:
         # What exists now is never collected, in no task: a collection would touch, and so copy, every page.
@@ -93,8 +95,9 @@ class Launcher:
         return True
 
     def _start(self, request: TaskRequest, stdout: int, stderr: int) -> None:
-        if self._needs_arrow[0] and "pyarrow" not in sys.modules:
-            import pyarrow  # noqa: F401
+        for wanted, module in zip(self._wanted, WARM, strict=True):
+            if wanted and module not in sys.modules:
+                importlib.import_module(module)
         try:
             pid = os.fork()
         except OSError as error:
@@ -136,8 +139,8 @@ class Launcher:
             atexit._clear()  # what the driver has registered is the driver's
             code = self._run_task(request)
             atexit._run_exitfuncs()
-            if "pyarrow" in sys.modules:
-                self._needs_arrow[0] = 1
+            for i, module in enumerate(WARM):
+                self._wanted[i] = module in sys.modules
         except BaseException as error:
             _explain(error)
         finally:
