@@ -23,7 +23,7 @@ from metaflow_core.results.task import Task
     default=1000,
     show_default=True,
     metavar="BYTES",
-    help="Show larger values as their type and size alone. 0 shows no value.",
+    help="Show larger values as their type and size alone. 0 shows names alone.",
 )
 @click.option("--include", metavar="NAMES", help="Show these artifacts alone: names with commas between them.")
 @click.option("--file", type=click.Path(dir_okay=False, writable=True), help="Pickle the values to this file instead.")
@@ -48,7 +48,8 @@ def dump(
     for task, artifacts in chosen.items():
         click.echo(task)
         for artifact in artifacts:
-            click.echo(f"    {artifact.id} = {_shown(artifact, max_value_size)}")
+            value = f" = {_shown(artifact, max_value_size)}" if max_value_size else ""
+            click.echo(f"    {artifact.id}{value}")
 
 
 def _choose(task: Task, names: list[str] | None, private: bool) -> list[DataArtifact]:
@@ -59,7 +60,7 @@ def _choose(task: Task, names: list[str] | None, private: bool) -> list[DataArti
 
 def _shown(artifact: DataArtifact, limit: int) -> str:
     unread = f"<{artifact.type}, {artifact.size:,} bytes>"
-    if artifact.size > limit or limit == 0:
+    if artifact.size > limit:
         return unread
     try:
         text = repr(artifact.data)

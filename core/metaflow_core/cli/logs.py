@@ -26,7 +26,7 @@ class _ShowByDefault(click.Group):
 
 @click.group(cls=_ShowByDefault, invoke_without_command=False)
 def logs() -> None:
-    """Show what tasks wrote to stdout and stderr: logs RUN/STEP[/TASK], which is short for logs show."""
+    """Show what tasks wrote: logs RUN/STEP[/TASK], which is short for logs show and takes its options."""
 
 
 @logs.command()

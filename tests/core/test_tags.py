@@ -1,0 +1,226 @@
+"""Tags of runs: what may be changed, that nothing is lost, who changed it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from textwrap import dedent
+from typing import Any
+
+import pytest
+from metaflow_core.errors import MetaflowTaggingError
+from metaflow_core.hookspecs import hookimpl
+from metaflow_core.plugins import manager
+from metaflow_core.results import DataArtifact, Flow, Run, Step, Task
+
+SYSTEM = {"user:tester", "runtime:dev", "python_version:3.11.7", "date:2026-01-31"}
+
+
+@pytest.fixture
+def run(history: Any) -> Run:
+    history.run(tags=["first"], start={"x": 1})
+    return Run("F/1")
+
+
+def test_a_run_has_user_and_system_tags(run: Run) -> None:
+    assert run.user_tags == {"first"}
+    assert run.system_tags == SYSTEM
+    assert run.tags == {"first"} | SYSTEM
+    assert isinstance(run.tags, frozenset)
+    assert Flow("F").tags == frozenset()
+
+
+def test_adding_removing_and_replacing(run: Run) -> None:
+    run.add_tag("a")
+    run.add_tags(["b", "c", "b"])
+    run.add_tags(tag for tag in ["d"])
+    assert run.user_tags == {"first", "a", "b", "c", "d"}
+    run.remove_tag("a")
+    run.remove_tags({"b", "c"})
+    assert run.user_tags == {"first", "d"}
+    run.replace_tag("d", "e")
+    run.replace_tags(["e", "first"], ["f", "g"])
+    assert run.user_tags == {"f", "g"}
+
+
+def test_steps_tasks_and_artifacts_show_the_tags_of_now(run: Run) -> None:
+    things = [run["start"], run["start"].task, run["start"].task["x"]]
+    run.add_tag("later")
+    for thing in [*things, Step("F/1/start"), Task("F/1/start/1"), DataArtifact("F/1/start/1/x")]:
+        assert thing.tags == run.tags and thing.user_tags == {"first", "later"} and thing.system_tags == SYSTEM
+
+
+def test_what_is_there_already_or_absent_changes_nothing(run: Run) -> None:
+    before = run.tag_history
+    run.add_tag("first")
+    run.add_tag("user:tester")
+    run.remove_tag("absent")
+    assert (run.user_tags, run.system_tags) == ({"first"}, SYSTEM)
+    assert run.tag_history == before
+
+
+def test_in_a_replacement_removing_comes_first(run: Run) -> None:
+    run.replace_tags(["first", "x"], ["first", "x"])
+    assert run.user_tags == {"first", "x"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda run: run.add_tag(""), "empty"),
+        (lambda run: run.add_tag(5), "int: 5"),
+        (lambda run: run.add_tag(None), "NoneType"),
+        (lambda run: run.add_tag("x" * 501), "at most 500.*501"),
+        (lambda run: run.add_tag("nul\0"), "valid text"),
+        (lambda run: run.add_tags(["good", "\ud800"]), "valid text"),
+        (lambda run: run.add_tags([]), "No tag"),
+        (lambda run: run.add_tags(5), "list of texts"),
+        (lambda run: run.remove_tags(()), "No tag"),
+        (lambda run: run.replace_tags([], []), "No tag"),
+        (lambda run: run.remove_tag("user:tester"), "System tags.*'user:tester'"),
+        (lambda run: run.replace_tags(["first", "runtime:dev"], ["good"]), "System tags.*'runtime:dev'"),
+        (lambda run: run.add_tags([f"t{i}" for i in range(50)]), "at most 50.*51"),
+    ],
+)
+def test_what_is_not_allowed_changes_nothing(run: Run, change: Any, said: str) -> None:
+    with pytest.raises(MetaflowTaggingError, match=said):
+        change(run)
+    assert run.user_tags == {"first"}
+    assert len(run.tag_history) == 1
+
+
+def test_the_limits_themselves_are_allowed(run: Run) -> None:
+    run.add_tags([f"t{i}" for i in range(49)])
+    assert len(run.user_tags) == 50
+    run.add_tag("t0")
+    run.replace_tag("t0", "y" * 500)
+    run.remove_tag("t1")
+    assert len(run.user_tags) == 49
+
+
+@pytest.mark.parametrize(
+    "tag", ["ünï 猫", 'it\'s "quoted"', "a b  c", "'; DROP TABLE runs; --", "100%", "../..", "-x", " "]
+)
+def test_any_text_is_a_tag(run: Run, tag: str) -> None:
+    run.add_tag(tag)
+    assert tag in run.tags
+    assert [found.id for found in Flow("F").runs(tag)] == ["1"]
+    run.remove_tag(tag)
+    assert list(Flow("F").runs(tag)) == []
+
+
+def test_a_text_alone_is_one_tag(run: Run) -> None:
+    run.add_tags("abc")
+    assert run.user_tags == {"first", "abc"}
+
+
+def test_history_tells_who_changed_what_when(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = datetime.now(timezone.utc)
+    monkeypatch.setenv("METAFLOW_USER", "anne")
+    run.replace_tags(["first"], ["good"])
+    monkeypatch.setenv("METAFLOW_USER", "will")
+    run.remove_tag("good")
+    seen = [(change.tag, change.action, change.identity) for change in run.tag_history]
+    assert seen == [
+        ("first", "added", "user:tester"),
+        ("first", "removed", "user:anne"),
+        ("good", "added", "user:anne"),
+        ("good", "removed", "user:will"),
+    ]
+    times = [change.at for change in run.tag_history]
+    assert times == sorted(times) and before <= times[1] <= datetime.now(timezone.utc)
+
+
+def test_a_tag_changes_nothing_else(history: Any) -> None:
+    history.run()
+    history.run()
+    old = Run("F/1")
+    created, owner = old.created_at, old._row.owner
+    old.add_tag("new")
+    again = Run("F/1")
+    assert (again.created_at, again._row.owner, Flow("F").latest_run.id) == (created, owner, "2")
+
+
+def test_sixteen_processes_lose_no_tag(run: Run) -> None:
+    program = """
+        import sys
+        from metaflow_core.results import Run
+
+        run = Run("F/1")
+        sys.stdin.readline()  # so that all begin together
+        for turn in "ab":
+            run.add_tag(f"{turn}{sys.argv[1]}")
+        run.replace_tag(f"a{sys.argv[1]}", f"c{sys.argv[1]}")
+    """
+    command = [sys.executable, "-c", dedent(program)]
+    workers = [
+        subprocess.Popen([*command, str(n)], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for n in range(16)
+    ]
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("\n")
+        worker.stdin.flush()
+    assert [worker.communicate()[1] for worker in workers] == [""] * 16
+    assert run.user_tags == {"first", *(f"{turn}{n}" for turn in "bc" for n in range(16))}
+    assert len(run.tag_history) == 1 + 16 * 4
+
+
+def test_together_processes_respect_the_limit(run: Run) -> None:
+    program = """
+        import sys
+        from metaflow_core.errors import MetaflowTaggingError
+        from metaflow_core.results import Run
+
+        for turn in range(20):
+            try:
+                Run("F/1").add_tag(f"{turn}-{sys.argv[1]}")
+            except MetaflowTaggingError:
+                pass
+    """
+    workers = [subprocess.Popen([sys.executable, "-c", dedent(program), str(n)]) for n in range(4)]
+    assert [worker.wait() for worker in workers] == [0] * 4
+    assert len(run.user_tags) == 50
+
+
+# --- plugins hear of changes ---
+
+
+class Observer:
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, str, str, str, bool]] = []
+        self.broken = False
+
+    @hookimpl
+    def tag_changed(self, flow_name: str, run_id: str, tag: str, action: str, identity: str) -> None:
+        there = tag in Run(f"{flow_name}/{run_id}").tags
+        self.seen.append((flow_name, run_id, tag, action, identity, there))
+        if self.broken:
+            raise RuntimeError("the deployment is down")
+
+
+@pytest.fixture
+def observer() -> Iterator[Observer]:
+    observer = Observer()
+    manager().register(observer)
+    yield observer
+    manager().unregister(observer)
+
+
+def test_plugins_hear_of_a_change_when_it_is_permanent(run: Run, observer: Observer) -> None:
+    run.replace_tags(["first"], ["production", "user:tester"])
+    assert observer.seen == [
+        ("F", "1", "first", "removed", "user:tester", False),
+        ("F", "1", "production", "added", "user:tester", True),
+    ]
+
+
+def test_a_plugin_that_fails_undoes_nothing(run: Run, observer: Observer, capsys: pytest.CaptureFixture[str]) -> None:
+    observer.broken = True
+    run.add_tags(["a", "b"])
+    assert run.user_tags == {"first", "a", "b"}
+    assert len(observer.seen) == 2
+    said = capsys.readouterr().err
+    assert "'a'" in said and "the deployment is down" in said
