@@ -82,7 +82,7 @@ def _closed(flow: FlowDef, step: StepDef, arriving: list[tuple[str, Stack]], fou
         )
     split = innermost.pop()
     missing = [t for t in flow[split].targets if t not in {stack[-1][1] for _, stack in arriving}]
-    if False:
+    if missing:
         raise Unbalanced(
             step,
             f"it joins only some branches of the split that step {split!r} opens. The branch of {missing[0]!r} does "
