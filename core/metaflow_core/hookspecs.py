@@ -76,14 +76,21 @@ def open_compute(name: str) -> Compute | None:
 
 @hookspec
 def run_started(flow_name: str, run_id: str) -> None:
-    """A run was created; its first task is not yet queued. An error here is reported and does not stop the run."""
+    """The run ``run_id`` of the flow ``flow_name`` was created; no task has started. An error is reported, never fatal."""
 
 
 @hookspec
 def run_finished(flow_name: str, run_id: str, status: str) -> None:
-    """A run ended as ``completed``, ``failed`` or ``interrupted``. An error here is reported, never fatal."""
+    """The run ``run_id`` of the flow ``flow_name`` has ended.
+
+    ``status`` is ``completed``, ``failed`` or ``interrupted``. An error here is reported, never fatal.
+    """
 
 
 @hookspec
 def tag_changed(flow_name: str, run_id: str, tag: str, action: str, identity: str) -> None:
-    """A tag was ``added`` to or ``removed`` from a run by ``identity``. An error here is reported, never fatal."""
+    """The tag ``tag`` of the run ``run_id`` of the flow ``flow_name`` was changed, and the change is permanent.
+
+    ``action`` is ``added`` or ``removed``, ``identity`` who did it (``user:anne``). An error here is reported, never
+    fatal.
+    """

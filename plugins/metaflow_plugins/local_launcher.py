@@ -140,7 +140,8 @@ class Launcher:
             code = self._run_task(request)
             atexit._run_exitfuncs()
             for i, module in enumerate(WARM):
-                self._wanted[i] = module in sys.modules
+                if module in sys.modules:
+                    self._wanted[i] = 1
         except BaseException as error:
             _explain(error)
         finally:
