@@ -40,12 +40,12 @@ class PenguinsFlow(FlowSpec):
         self.row = {
             "species": self.input,
             "penguins": len(of_species),
-            "mean_flipper_mm": round(float(flipper.mean()), 1),
-            "mean_mass_g": round(float(mass.mean()), 1),
-            "g_per_flipper_mm": round(float(slope), 1),
+            "flipper_mm": round(float(flipper.mean()), 1),
+            "mass_g": round(float(mass.mean()), 1),
+            "g_per_mm": round(float(slope), 1),
             "r_squared": round(float(np.corrcoef(flipper, mass)[0, 1] ** 2), 3),
         }
-        print(f"{self.input}: {self.row['g_per_flipper_mm']} g more per mm of flipper")
+        print(f"{self.input}: {self.row['g_per_mm']} g more per mm of flipper")
         self.next(self.join)
 
     @step
@@ -54,7 +54,7 @@ class PenguinsFlow(FlowSpec):
         import pandas as pd
 
         table = pd.DataFrame([one.row for one in inputs])
-        self.summary = table.sort_values("g_per_flipper_mm", ascending=False, ignore_index=True)
+        self.summary = table.sort_values("g_per_mm", ascending=False, ignore_index=True)
         self.next(self.end)
 
     @step

@@ -34,7 +34,7 @@ def test_the_demo_runs_the_example_shows_its_result_and_what_to_try(checkout: Pa
     assert result.returncode == 0, result.stdout + result.stderr
     _, ran, read, try_next = result.stdout.split("\n==> ")
     assert "Done!" in ran
-    assert "Gentoo" in read and "g_per_flipper_mm" in read
+    assert "Gentoo" in read and "g_per_mm" in read
     commands = try_next.splitlines()[1:]
     assert commands[0].strip() == "export METAFLOW_USER=demo"
     assert len(commands) == 4

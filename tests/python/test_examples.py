@@ -37,7 +37,7 @@ def test_penguins_is_run_tagged_read_and_resumed(run_flow: RunFlow) -> None:
 
         run = Flow("PenguinsFlow").latest_run
         print(run.id, run.origin_pathspec, [step.id for step in run])
-        print(*(f"{row.species}:{row.penguins}:{row.g_per_flipper_mm}" for row in run.data.summary.itertuples()))
+        print(*(f"{row.species}:{row.penguins}:{row.g_per_mm}" for row in run.data.summary.itertuples()))
         print(run.data.summary.equals(Flow("PenguinsFlow")["1"].data.summary))
         """,
         name="read.py",
