@@ -6,10 +6,12 @@ import json
 import os
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from metaflow_core import settings
 from metaflow_core.engine.interface import Compute, TaskExited, TaskRequest, TaskStarted
 from metaflow_core.hookspecs import hookimpl
+
 from metaflow_plugins.local_launcher import Launcher
 
 
@@ -56,7 +58,10 @@ class LocalCompute:
             data = b""
         if not data:
             # The launcher is gone, and its tasks with it.
-            lost = [TaskExited(request, -9, "The process that starts tasks was killed.") for request in self._requests.values()]
+            lost = [
+                TaskExited(request, -9, "The process that starts tasks was killed.")
+                for request in self._requests.values()
+            ]
             self._requests.clear()
             return list(lost)
         *lines, self._received = (self._received + data).split(b"\n")
@@ -70,14 +75,10 @@ class LocalCompute:
         return found
 
     def kill(self, request: TaskRequest, force: bool) -> None:
-        try:
+        with suppress(ConnectionError):
             self._socket.sendall(json.dumps({"kill": request.key, "force": force}).encode() + b"\n")
-        except ConnectionError:
-            pass
 
     def close(self) -> None:
         self._socket.close()  # the launcher sees it, ends what still runs, and exits
-        try:
+        with suppress(ChildProcessError):
             os.waitpid(self._pid, 0)
-        except ChildProcessError:
-            pass

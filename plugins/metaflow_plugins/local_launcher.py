@@ -18,6 +18,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from metaflow_core.engine.interface import TaskRequest
@@ -179,17 +180,13 @@ class Launcher:
             _signal_group(pid, signal.SIGKILL)
 
     def _tell(self, **event: Any) -> None:
-        try:
+        with suppress(OSError):  # the driver is gone: the next receive tells
             self._driver.sendall(json.dumps(event).encode() + b"\n")
-        except OSError:
-            pass  # the driver is gone: the next receive tells
 
 
 def _signal_group(pid: int, number: int) -> None:
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def _make_streams() -> None:

@@ -106,7 +106,7 @@ class SQLite:
         advice = {
             "readonly": "It is read-only: check the permissions of the file and of its folder.",
             "disk is full": "The disk is full: free some space and resume. Nothing that was stored is lost.",
-            "disk i/o": "The disk does not accept writes: check its space and its quota. Nothing that was stored is lost.",
+            "disk i/o": "The disk does not accept writes: check its space and quota. Nothing that was stored is lost.",
             "unable to open": "Check that the folder exists and that you may write to it.",
             "not a database": "The file is no SQLite database: move it away, or set METAFLOW_METADATA_URL.",
             "malformed": "The file is damaged: restore it from a copy, or move it away.",

@@ -45,7 +45,7 @@ class PythonRuntime:
         """The name of the error's class, and a traceback without the frames of this package."""
         import metaflow_core
 
-        ours = (_HERE + os.sep, os.path.dirname(os.path.abspath(metaflow_core.__file__)) + os.sep)
+        ours: tuple[str, ...] = (_HERE + os.sep, os.path.dirname(os.path.abspath(metaflow_core.__file__)) + os.sep)
         plugins = sys.modules.get("metaflow_plugins")
         if plugins is not None and plugins.__file__:
             ours += (os.path.dirname(os.path.abspath(plugins.__file__)) + os.sep,)

@@ -1,4 +1,4 @@
-"""Every hook, and every argument of a hook, is documented; what comes with the distribution is a plugin like any other."""
+"""Every hook and each of its arguments is documented; what is built in is a plugin like any other."""
 
 from __future__ import annotations
 

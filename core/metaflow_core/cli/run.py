@@ -25,7 +25,9 @@ def run_options() -> list[click.Parameter]:
         click.Option(["--tag", "tags"], multiple=True, help="Tag the run; may be given several times."),
         click.Option(["--max-workers"], type=count, default=16, show_default=True, help="Tasks at a time."),
         click.Option(["--max-num-splits"], type=count, default=100, show_default=True, help="Most tasks of a foreach."),
-        click.Option(["--max-log-size"], type=count, default=10, show_default=True, help="Most output of a task, in MB."),
+        click.Option(
+            ["--max-log-size"], type=count, default=10, show_default=True, help="Most output of a task, in MB."
+        ),
         click.Option(["--with", "with_"], multiple=True, metavar="DECORATOR", help="Add name:key=value to each step."),
         click.Option(["--run-id-file"], type=click.Path(dir_okay=False), help="Write the run id to this file."),
         click.Option(
@@ -45,7 +47,9 @@ def prepare(context: FlowContext, options: dict[str, Any]) -> RunOptions:
         try:
             open(options["run_id_file"], "a", encoding="utf-8").close()
         except OSError as error:
-            raise CommandException(f"--run-id-file {options['run_id_file']} can't be written: {error.strerror}.") from None
+            raise CommandException(
+                f"--run-id-file {options['run_id_file']} can't be written: {error.strerror}."
+            ) from None
     arguments = [*context.arguments, *(text for given in options["with_"] for text in ("--with", given))]
     return RunOptions(
         tags=options["tags"],

@@ -30,13 +30,17 @@ def spin(context: FlowContext, place: str, max_num_splits: int, namespace: str |
     parts = place.removeprefix(f"{flow.name}/").split("/")
     if len(parts) > 3 or not all(parts):
         raise CommandException(f"{show(place)} is neither STEP nor RUN/STEP[/TASK].")
-    run_id, step, task_id = (None, parts[0], None) if len(parts) == 1 else (*parts, None)[:3]
+    run_id = parts[0] if len(parts) > 1 else None
+    step = parts[0] if len(parts) == 1 else parts[1]
+    task_id = parts[2] if len(parts) > 2 else None
     if step not in flow:
         raise CommandException(f"There is no step {show(step)}. Steps: {', '.join(flow.steps)}.")
     if run_id is None:
         run_id = latest_run_id(db, flow.name, identity.user())
         if run_id is None:
-            raise CommandException(f"You ({identity.user()}) have no run of {flow.name} to take inputs from. Run it once.")
+            raise CommandException(
+                f"You ({identity.user()}) have no run of {flow.name} to take inputs from. Run it once."
+            )
     if task_id is None:
         task_id = latest_task_id(db, flow.name, run_id, step)
         if task_id is None:

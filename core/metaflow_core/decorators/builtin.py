@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from metaflow_core.decorators.interface import StepDecorator
 from metaflow_core.errors import InvalidDecoratorAttribute, MetaflowException, TimeoutException
@@ -44,7 +44,7 @@ class Catch(StepDecorator):
     def check(self, flow: FlowDef, step: StepDef) -> None:
         if step.transition is not None and step.transition.kind in ("foreach", "parallel", "switch"):
             raise MetaflowException(
-                f"@catch can't stand on step {step.name}: after a failure nobody knows where a foreach or a switch leads. "
+                f"@catch can't stand on step {step.name}: nobody knows where a foreach or a switch leads after a failure. "
                 f"Move the code that may fail to a step of its own."
             )
         var = self.attributes["var"]
@@ -75,9 +75,10 @@ class Timeout(StepDecorator):
     defaults = {"seconds": 0, "minutes": 0, "hours": 0}
     grace = 5.0  # seconds in which the exception may unwind before the scheduler kills
 
-    def __init__(self, given: Mapping[str, Any], where: str) -> None:
-        super().__init__(given, where)
-        self.limit = sum(
+    @property
+    def limit(self) -> float:
+        """The time in seconds."""
+        return sum(
             float(self.number(unit)) * factor for unit, factor in (("seconds", 1), ("minutes", 60), ("hours", 3600))
         )
 
@@ -106,7 +107,7 @@ class Environment(StepDecorator):
     """Set environment variables before the step's code starts."""
 
     name = "environment"
-    defaults: Mapping[str, Any] = {"vars": {}}
+    defaults: ClassVar[Mapping[str, Any]] = {"vars": {}}
 
     def check(self, flow: FlowDef, step: StepDef) -> None:
         variables = self.attributes["vars"]

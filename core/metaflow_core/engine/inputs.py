@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 class JoinInput:
     """One branch: its artifacts as attributes, each loaded when it is used."""
 
-    def __init__(self, inputs: Inputs, position: int, pk: int, attempt: int, step: str, frames: list[list[Any]]) -> None:
+    def __init__(
+        self, inputs: Inputs, position: int, pk: int, attempt: int, step: str, frames: list[list[Any]]
+    ) -> None:
         self._inputs = inputs
         self._position = position
         self._pk = pk
@@ -108,7 +110,9 @@ class Inputs(Sequence[JoinInput]):
         branches = ", ".join(dict.fromkeys(i._step for i in self._inputs))
         if found:
             raise AttributeError(f"The join {self.state.step.name} has {len(found)} inputs from {name}: use inputs[i].")
-        raise AttributeError(f"The join {self.state.step.name} has no input {show(name)}. Its inputs come from: {branches}.")
+        raise AttributeError(
+            f"The join {self.state.step.name} has no input {show(name)}. Its inputs come from: {branches}."
+        )
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *(i._step for i in self._inputs)]

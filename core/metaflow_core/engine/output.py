@@ -20,7 +20,7 @@ class Output:
     """
 
     def __init__(self, stream: IO[str] | None = None) -> None:
-        self._stream = stream or sys.stdout
+        self._stream: IO[str] = stream or sys.stdout
         self.is_terminal = self._stream.isatty() and os.environ.get("TERM") != "dumb"
         self._colour = self.is_terminal and "NO_COLOR" not in os.environ
         self._status = ""

@@ -80,7 +80,9 @@ class TaskState:
         self._items: dict[tuple[str, int], Any] = {}
         parents = recording.parents(backend.db, task.pk)
         if step.is_join:
-            self.inputs = Inputs(self, [(pk, attempt, name, json.loads(frames)) for pk, attempt, name, frames in parents])
+            self.inputs = Inputs(
+                self, [(pk, attempt, name, json.loads(frames)) for pk, attempt, name, frames in parents]
+            )
         elif parents:
             pk, attempt, *_ = parents[0]
             self._inherited = recording.artifacts(backend.db, pk, attempt)
@@ -125,7 +127,7 @@ class TaskState:
         if not self.has(name):
             raise KeyError(name)
         for part in (self._set, self._loaded, self._inherited):
-            part.pop(name, None)  # type: ignore[attr-defined]
+            part.pop(name, None)
 
     def names(self) -> list[str]:
         """The names of the artifacts the task has now."""
@@ -163,9 +165,7 @@ class TaskState:
         return None if frame is None else self._item(frame[0], frame[2])
 
     def stack_of(self, frames: list[list[Any]]) -> list[tuple[int, int, Any]]:
-        return [
-            (index, count, self._item(split, index)) for split, kind, index, count in frames if kind == "foreach"
-        ]
+        return [(index, count, self._item(split, index)) for split, kind, index, count in frames if kind == "foreach"]
 
     def _item(self, split: str, index: int) -> Any:
         if (split, index) not in self._items:
@@ -272,9 +272,7 @@ class TaskState:
             return encode(value, language=language)
         except UnserializableValue as error:
             place = f"the artifact {name!r}" if what == "artifact" else f"element {name} of the foreach"
-            raise UnserializableValue(
-                f"Step {self.step.name}: {place} can't be stored. {error}", error.path
-            ) from error
+            raise UnserializableValue(f"Step {self.step.name}: {place} can't be stored. {error}", error.path) from error
 
     # --- failures --------------------------------------------------------------------------------------------------
 
@@ -290,4 +288,3 @@ class TaskState:
     def print(self, text: str) -> None:
         """Print to the task's stderr, after what :meth:`report` has printed."""
         print(text, file=sys.stderr, flush=True)
-

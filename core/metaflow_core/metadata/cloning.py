@@ -104,7 +104,8 @@ def task_counts(db: Database, run_pk: int) -> dict[str, dict[str, int]]:
     """Per step: how many tasks have each status."""
     found: dict[str, dict[str, int]] = {}
     for step, status, count in db.execute(
-        "SELECT step, status, COUNT(*) FROM tasks WHERE run_pk = ? AND step <> ? GROUP BY step, status ORDER BY MIN(pk)",
+        "SELECT step, status, COUNT(*) FROM tasks WHERE run_pk = ? AND step <> ?"
+        " GROUP BY step, status ORDER BY MIN(pk)",
         (run_pk, PARAMETERS_STEP),
     ):
         found.setdefault(step, {})[status] = count

@@ -54,12 +54,12 @@ def save_contents(db: Database, values: Sequence[Encoded]) -> list[int]:
         " payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
         rows.values(),
     )
-    found = {}
+    found: dict[str, int] = {}
     keys = list(rows)
     for first in range(0, len(keys), 500):
         some = keys[first : first + 500]
         marks = ", ".join("?" * len(some))
-        found.update(db.execute(f"SELECT key, pk FROM contents WHERE key IN ({marks})", some))
+        found.update((key, pk) for key, pk in db.execute(f"SELECT key, pk FROM contents WHERE key IN ({marks})", some))
     return [found[value.key] for value in values]
 
 
@@ -77,7 +77,7 @@ def stored(row: Row, storage: Storage) -> Stored:
     elif encoding == "str":
         value.scalar = text_value
     elif encoding != "null":
-        value.read = partial(memoryview, payload) if payload is not None else partial(storage.read, storage_key(key))
+        value.read = (lambda: memoryview(payload)) if payload is not None else partial(storage.read, storage_key(key))
     return value
 
 

@@ -28,7 +28,8 @@ def migrate(db: Database) -> None:
             current = version(db)  # another process may have been quicker
             if current == 0:
                 db.execute(
-                    "CREATE TABLE IF NOT EXISTS schema_migrations (version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)"
+                    "CREATE TABLE IF NOT EXISTS schema_migrations"
+                    " (version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)"
                 )
             for number, script in enumerate(MIGRATIONS[current:], start=current + 1):
                 for statement in script.format(**DIALECTS[db.dialect]).split(";\n"):

@@ -94,8 +94,8 @@ def create_run(db: Database, storage: Storage, new: NewRun) -> RunRow:
         )
         graph_pk = db.execute("SELECT pk FROM graphs WHERE fingerprint = ?", (new.graph_fingerprint,))[0][0]
         run_pk = db.execute(
-            "INSERT INTO runs (flow_pk, id, owner, status, created_at, heartbeat_at, host, pid, origin_run_id, graph_pk)"
-            " VALUES (?, ?, ?, 'running', ?, ?, ?, ?, ?, ?) RETURNING pk",
+            "INSERT INTO runs (flow_pk, id, owner, status, created_at, heartbeat_at, host, pid, origin_run_id,"
+            " graph_pk) VALUES (?, ?, ?, 'running', ?, ?, ?, ?, ?, ?) RETURNING pk",
             (flow_pk, run_id, new.owner, at, at, new.host, new.pid, new.origin_run_id, graph_pk),
         )[0][0]
         tags = dict.fromkeys(new.user_tags, 0) | dict.fromkeys(new.system_tags, 1)
@@ -181,7 +181,7 @@ def parents(db: Database, task_pk: int) -> list[tuple[int, int, str, str]]:
 def artifacts(db: Database, task_pk: int, attempt: int) -> dict[str, int]:
     """Name -> ``pk`` of the content of each artifact of an attempt."""
     rows = db.execute("SELECT name, content_pk FROM artifacts WHERE task_pk = ? AND attempt = ?", (task_pk, attempt))
-    return {name: pk for name, pk in rows}
+    return dict(rows)  # type: ignore[arg-type]
 
 
 def commit_attempt(
@@ -297,5 +297,5 @@ def _save_artifacts(db: Database, task_pk: int, attempt: int, values: Mapping[st
     db.executemany(
         "INSERT INTO artifacts (task_pk, attempt, name, content_pk) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (task_pk, attempt, name) DO UPDATE SET content_pk = excluded.content_pk",
-        [(task_pk, attempt, name, pks[name] if name in pks else value) for name, value in values.items()],
+        [(task_pk, attempt, name, pks.get(name, value)) for name, value in values.items()],
     )
