@@ -44,7 +44,7 @@ class Catch(StepDecorator):
     def check(self, flow: FlowDef, step: StepDef) -> None:
         if step.transition is not None and step.transition.kind in ("foreach", "parallel", "switch"):
             raise MetaflowException(
-                f"@catch can't stand on step {step.name}: nobody knows where a foreach or a switch leads after a failure. "
+                f"@catch can't stand on step {step.name}: after a failure it is unknown where it leads. "
                 f"Move the code that may fail to a step of its own."
             )
         var = self.attributes["var"]

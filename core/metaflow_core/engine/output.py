@@ -65,7 +65,7 @@ class Output:
         try:
             self._stream.write(text)
         except UnicodeEncodeError:
-            encoding = self._stream.encoding or "ascii"
+            encoding = getattr(self._stream, "encoding", None) or "ascii"
             self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         except BrokenPipeError:
             self._stop()
