@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 from collections import Counter
@@ -216,7 +217,7 @@ def test_parameters_are_checked_too() -> None:
 
 def test_long_flows_pass_without_recursion() -> None:
     names = ["start", *(f"s{i}" for i in range(5000)), "end"]
-    lines = [f"{a} > {b}" for a, b in zip(names, names[1:], strict=False)]
+    lines = [f"{a} > {b}" for a, b in itertools.pairwise(names)]
     lint(graph("\n".join([*lines, "end"])))
 
 
