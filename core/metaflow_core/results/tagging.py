@@ -60,11 +60,7 @@ class Tagging:
 
     @property
     def tag_history(self) -> list[TagChange]:
-        """Every change of the run's user tags, the oldest first.
-
-        >>> run.tag_history[-1]
-        TagChange(tag='good', action='added', identity='user:anne', at=datetime.datetime(2026, ...))
-        """
+        """Every change of the run's user tags, the oldest first: ``tag``, ``action``, ``identity`` and ``at``."""
         db, run_pk = self._tagged()
         return [TagChange(tag, action, who, time_of(at)) for tag, action, who, at in tag_events(db, run_pk)]
 
