@@ -35,6 +35,8 @@ class ResumePlan:
                 text = f"runs again: {self.rerun[step.name]}" if counts else f"runs: {self.rerun[step.name]}"
             elif not counts:
                 text = "runs: it was not reached"
+            elif not finished:
+                text = "runs again: it failed or was not finished"
             else:
                 text = f"{finished} task{'s' * (finished != 1)} taken over"
                 if failed:

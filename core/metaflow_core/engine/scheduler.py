@@ -284,6 +284,8 @@ class Scheduler:
     def _cause(self, task: _Running, code: int) -> str:
         """Why a process ended that did not report a result, in words."""
         step = task.work.step
+        if self.interrupts:
+            return "Stopped by the interrupt."
         if task.timed_out:
             return f"Step {step} ran longer than its @timeout and did not stop when asked, so it was killed."
         if code >= 0:
