@@ -12,7 +12,6 @@ from metaflow_core.errors import (
     MetaflowTaggingError,
     MetaflowUnknownUser,
 )
-from metaflow_core.metadata.run_queries import search
 from metaflow_core.results import (
     DataArtifact,
     Flow,
@@ -283,11 +282,24 @@ def test_latest_run_reads_one_row_of_an_index(history: Any, monkeypatch: pytest.
     assert slow == []
 
 
-@pytest.mark.parametrize("order", [("common", "rare"), ("rare", "common")])
-def test_a_search_walks_the_rarest_tag(history: Any, order: tuple[str, str]) -> None:
+def test_what_is_far_back_is_found_by_its_rarest_condition(history: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with history.db.transaction():
-        for number in range(200):
-            run = history.begin(tags=["common", *(["rare"] if number in (5, 50) else [])])
-    sql, values = search(history.db, run.flow_pk, list(order), None, 2**62, 10)
-    assert values[:2] == [run.flow_pk, "rare"]
-    assert len(history.db.execute(sql, values)) == 2
+        for number in range(1, 701):
+            tags = ["common", "usual", *(["rare"] if number in (5, 50) else [])]
+            history.begin(tags=tags)
+        history.db.execute("UPDATE runs SET status = 'completed' WHERE id IN ('7', '3')")
+    walked = []
+    execute = type(history.db).execute
+
+    def note(db: Any, sql: str, values: Any = ()) -> Any:
+        if "LIMIT ?" in sql:
+            walked.append(values[1])
+        return execute(db, sql, values)
+
+    monkeypatch.setattr(type(history.db), "execute", note)
+    for tags in (("common", "rare"), ("rare", "common"), ("common", "usual", "rare")):
+        assert ids(Flow("F").runs(*tags)) == ["50", "5"]
+        assert walked[-1] == "rare"
+    assert Flow("F").latest_successful_run.id == "7"
+    assert walked[-1] == "completed"
+    assert [next(Flow("F").runs("common", "usual")).id, walked[-1]] == ["700", "user:tester"]

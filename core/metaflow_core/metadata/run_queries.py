@@ -12,6 +12,8 @@ from typing import NamedTuple
 from metaflow_core.metadata.database import Database
 
 NEWEST = 2**62  # larger than any `pk`
+# How many of the newest runs are looked at, and then how many of each condition are counted, before the next try.
+EFFORTS = ((256, 2048), (2048, 16384), (8192, 2**18))
 _COLUMNS = (
     "r.pk, r.flow_pk, r.id, r.owner, r.status, r.created_at, r.finished_at, r.heartbeat_at, r.host, r.pid,"
     " r.origin_run_id, r.graph_pk"
@@ -109,82 +111,98 @@ def find_runs(
     ``before`` gives the next page: the ``pk`` of the last run of the page before. Runs that start meanwhile do not
     shift the pages.
     """
-    sql, values = search(db, flow_pk, list(dict.fromkeys(tags)), status, before, limit)
+    tags = list(dict.fromkeys(tags))
+    walked = tags[0] if tags else None
+    if len(tags) + (status is not None) > 1:
+        # What is looked for is mostly among the newest. Only when it is not, it pays to find out which tag is rarest.
+        for near, most in EFFORTS:
+            floor = _nth_newest(db, flow_pk, walked, before, near)
+            sql, values = search(flow_pk, tags, status, walked, before, floor, limit)
+            found = db.execute(sql, values)
+            if not floor or len(found) == limit:
+                return [StoredRun(*row) for row in found]
+            rarest, count = _rarest(db, flow_pk, tags, status, most)
+            if count < most:
+                break
+        walked = rarest
+    sql, values = search(flow_pk, tags, status, walked, before, 0, limit)
     return [StoredRun(*row) for row in db.execute(sql, values)]
 
 
 def search(
-    db: Database, flow_pk: int, tags: list[str], status: str | None, before: int, limit: int
+    flow_pk: int, tags: list[str], status: str | None, walked: str | None, before: int, after: int, limit: int
 ) -> tuple[str, list[str | int]]:
-    """The statement of :func:`find_runs` and its values."""
-    driver = _rarest(db, flow_pk, tags, status)
-    others = [tag for tag in tags if tag != driver]
+    """The statement that finds runs, and its values. It walks the index of the tag ``walked``, or of ``status``."""
     values: list[str | int] = [flow_pk]
-    if driver is not None:
+    if walked is not None:
         # CROSS JOIN keeps SQLite from walking `runs` instead; to PostgreSQL it is a plain join.
-        source, key = "run_tags d CROSS JOIN runs r", "d.run_pk"
-        where = "d.flow_pk = ? AND d.tag = ? AND r.pk = d.run_pk"
-        values.append(driver)
+        source, key = "run_tags w CROSS JOIN runs r", "w.run_pk"
+        where = "w.flow_pk = ? AND w.tag = ? AND r.pk = w.run_pk"
+        values.append(walked)
     else:
         source, key = "runs r", "r.pk"
         where = "r.flow_pk = ?"
     if status is not None:
         where += " AND r.status = ?"
         values.append(status)
-    where += f" AND {key} < ?"
-    values.append(before)
-    for tag in others:
-        where += f" AND EXISTS (SELECT 1 FROM run_tags o WHERE o.run_pk = {key} AND o.tag = ?)"
-        values.append(tag)
+    where += f" AND {key} < ? AND {key} > ?"
+    values += [before, after]
+    for tag in tags:
+        if tag != walked:
+            where += f" AND EXISTS (SELECT 1 FROM run_tags o WHERE o.run_pk = {key} AND o.tag = ?)"
+            values.append(tag)
     return f"SELECT {_COLUMNS} FROM {source} WHERE {where} ORDER BY {key} DESC LIMIT ?", [*values, limit]
 
 
-def _rarest(db: Database, flow_pk: int, tags: list[str], status: str | None) -> str | None:
-    """The tag whose index the search walks; None to walk the index of the status, or of all runs."""
-    by_tag: list[tuple[str | None, str, tuple[int, str]]] = [
+def _nth_newest(db: Database, flow_pk: int, tag: str | None, before: int, nth: int) -> int:
+    """The ``pk`` of the run with the tag that ``nth`` others follow; 0 when there are not as many."""
+    if tag is None:
+        return 0
+    rows = db.execute(
+        "SELECT run_pk FROM run_tags WHERE flow_pk = ? AND tag = ? AND run_pk < ?"
+        f" ORDER BY run_pk DESC LIMIT 1 OFFSET {nth}",
+        (flow_pk, tag, before),
+    )
+    return int(rows[0][0]) if rows else 0
+
+
+def _rarest(db: Database, flow_pk: int, tags: list[str], status: str | None, most: int) -> tuple[str | None, int]:
+    """The tag that the fewest runs have, None when this status is rarer still, and how many, counted up to ``most``."""
+    conditions: list[tuple[str | None, str, tuple[int, str]]] = [
         (tag, "run_tags WHERE flow_pk = ? AND tag = ?", (flow_pk, tag)) for tag in tags
     ]
     if status is not None:
-        by_tag.append((None, "runs WHERE flow_pk = ? AND status = ?", (flow_pk, status)))
-    if len(by_tag) < 2:
-        return tags[0] if tags else None
-    # Counting stops early, so that it never costs more than the search that it speeds up.
-    for most in (64, 4096):
-        counts = {}
-        for tag, rows, values in by_tag:
-            counts[tag] = db.execute(f"SELECT COUNT(*) FROM (SELECT 1 FROM {rows} LIMIT {most}) s", values)[0][0]
-        rarest = min(counts, key=lambda tag: int(counts[tag]))
-        if counts[rarest] < most:
-            return rarest
-    return tags[0]
+        conditions.append((None, "runs WHERE flow_pk = ? AND status = ?", (flow_pk, status)))
+    counts: dict[str | None, int] = {}
+    for tag, rows, values in conditions:
+        counts[tag] = db.execute(f"SELECT COUNT(*) FROM (SELECT 1 FROM {rows} LIMIT {most}) s", values)[0][0]
+    rarest = min(counts, key=lambda tag: counts[tag])
+    return rarest, counts[rarest]
 
 
 class TagUse(NamedTuple):
-    """Where a tag, and so a namespace, is in use."""
+    """Where a tag, and so a namespace, is in use in a flow: on how many runs, which are the first and the last."""
 
     tag: str
-    is_system: bool
     runs: int
-    first_at: int
-    last_at: int
-    owners: tuple[str, ...]
+    first_pk: int
+    last_pk: int
 
 
-def tags_in_use(db: Database, flow_pk: int | None) -> list[TagUse]:
-    """Every tag of the flow's runs (None: of all runs): on how many runs, when the first and last started, whose."""
-    where, values = ("WHERE t.flow_pk = ?", (flow_pk,)) if flow_pk is not None else ("", ())
-    uses: dict[str, TagUse] = {}
-    for tag, is_system, owner, runs, first, last in db.execute(
-        "SELECT t.tag, t.is_system, r.owner, COUNT(*), MIN(r.created_at), MAX(r.created_at)"
-        f" FROM run_tags t JOIN runs r ON r.pk = t.run_pk {where} GROUP BY t.tag, t.is_system, r.owner"
-        " ORDER BY r.owner",
-        values,
-    ):
-        seen = uses.get(tag)
-        if seen is None:
-            uses[tag] = TagUse(tag, bool(is_system), runs, first, last, (owner,))
-        else:
-            owners = seen.owners if owner in seen.owners else (*seen.owners, owner)
-            first, last = min(first, seen.first_at), max(last, seen.last_at)
-            uses[tag] = TagUse(tag, seen.is_system or bool(is_system), seen.runs + runs, first, last, owners)
-    return [uses[tag] for tag in sorted(uses)]
+def tags_in_use(db: Database, flow_pk: int) -> list[TagUse]:
+    """Every tag of the flow's runs, in the order of the alphabet."""
+    rows = db.execute(
+        "SELECT tag, COUNT(*), MIN(run_pk), MAX(run_pk) FROM run_tags WHERE flow_pk = ? GROUP BY tag ORDER BY tag",
+        (flow_pk,),
+    )
+    return [TagUse(*row) for row in rows]
+
+
+def owners_of(db: Database, flow_pk: int, tag: str) -> list[str]:
+    """Who has runs of the flow with this tag."""
+    rows = db.execute(
+        "SELECT DISTINCT r.owner FROM run_tags t CROSS JOIN runs r"
+        " WHERE t.flow_pk = ? AND t.tag = ? AND r.pk = t.run_pk ORDER BY r.owner",
+        (flow_pk, tag),
+    )
+    return [row[0] for row in rows]

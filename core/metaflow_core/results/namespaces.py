@@ -27,21 +27,37 @@ def list_namespaces(flow: str | None = None, system: bool = False) -> list[Names
     With ``system``, also the tags that every run gets by itself, such as ``date:2026-01-31``.
     """
     db = provider.backend().db
-    flow_pk = None
+    flows = run_queries.find_flows(db, None)
     if flow is not None:
-        row = run_queries.flow_by_name(db, str(getattr(flow, "id", flow)))
-        if row is None:
-            raise MetaflowNotFound(messages.no_flow(str(flow)))
-        flow_pk = row.pk
-    found = [
-        (not _is_identity(use.tag), use)
-        for use in run_queries.tags_in_use(db, flow_pk)
-        if system or not use.is_system or _is_identity(use.tag)
-    ]
-    return [
-        NamespaceInfo(use.tag, use.runs, time_of(use.first_at), time_of(use.last_at), use.owners)
-        for _, use in sorted(found, key=lambda pair: (pair[0], pair[1].tag))
-    ]
+        name = str(getattr(flow, "id", flow))
+        flows = [row for row in flows if row.name == name]
+        if not flows:
+            raise MetaflowNotFound(messages.no_flow(name))
+    found: dict[str, NamespaceInfo] = {}
+    for row in flows:
+        for use in run_queries.tags_in_use(db, row.pk):
+            first, last = (run_queries.run_by_pk(db, pk) for pk in (use.first_pk, use.last_pk))
+            if (
+                not system
+                and use.tag in run_queries.tags_of(db, [first.pk])[first.pk].system
+                and not _is_identity(use.tag)
+            ):
+                continue
+            # A user's runs are the user's; other tags may be on anyone's.
+            whose = [first.owner] if use.tag.startswith("user:") else run_queries.owners_of(db, row.pk, use.tag)
+            info = NamespaceInfo(use.tag, use.runs, time_of(first.created_at), time_of(last.created_at), tuple(whose))
+            found[use.tag] = _together(found[use.tag], info) if use.tag in found else info
+    return sorted(found.values(), key=lambda info: (not _is_identity(info.namespace), info.namespace))
+
+
+def _together(one: NamespaceInfo, other: NamespaceInfo) -> NamespaceInfo:
+    return NamespaceInfo(
+        one.namespace,
+        one.runs + other.runs,
+        min(one.since, other.since),
+        max(one.latest, other.latest),
+        tuple(sorted({*one.owners, *other.owners})),
+    )
 
 
 def _is_identity(tag: str) -> bool:
