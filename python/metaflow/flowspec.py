@@ -69,6 +69,8 @@ class FlowSpec:
         if defined is not _ABSENT:
             # A property of the user's class raised AttributeError, which brought us here: let it say why.
             return defined.__get__(self, type(self))
+        if name == "name":  # in a task it is an artifact
+            return type(self).__name__
         raise AttributeError(_absent(self, name), name=name, obj=self)
 
     def __setattr__(self, name: str, value: Any) -> None:
