@@ -14,8 +14,8 @@ from metaflow_core.values.fingerprint import column_digest
 
 _NAN = {2: 0x7E00, 4: 0x7FC00000, 8: 0x7FF8000000000000}
 _NA = 0x7FF00000000007A2
-_BLOCK = 1 << 18  # bytes looked at together, so that they are still in the processor's cache when they are hashed
-_RUN = 1 << 23  # bytes given to the threads at once
+_RUN = 1 << 23  # bytes looked at and hashed together: enough for several threads, few enough for the caches
+_BLOCK = 1 << 18  # bytes changed together
 _ROWS = 1 << 16  # rows converted together
 
 
@@ -187,19 +187,15 @@ class _Fixed(ColumnHasher):
             self.data.update(_u8(block))
 
     def _add_floats(self, raw: np.ndarray[Any, Any]) -> None:
-        clean = 0  # start of what has no NaN and is not yet hashed; hashed in long runs, which threads can share
-        for start in range(0, len(raw), _BLOCK):
-            block = raw[start : start + _BLOCK]
-            end = start + len(block)
-            if np.isnan(np.min(block.view(f"f{self.width}"))):
-                self.data.update(raw[clean:start])
-                self.residue.add(block)
-                self.data.update(_u8(_one_nan(block.view(f"u{self.width}"), self.width)))
-                clean = end
-            elif end - clean >= _RUN:
-                self.data.update(raw[clean:end])
-                clean = end
-        self.data.update(raw[clean:])
+        for start in range(0, len(raw), _RUN):
+            run = raw[start : start + _RUN]
+            if np.isnan(np.min(run.view(f"f{self.width}"))):
+                self.residue.add(run)
+                for first in range(0, len(run), _BLOCK):
+                    bits = run[first : first + _BLOCK].view(f"u{self.width}")
+                    self.data.update(_u8(_one_nan(bits, self.width)))
+            else:
+                self.data.update(run)
 
     def parts(self) -> bytes:
         return self.data.digest()
