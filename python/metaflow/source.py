@@ -37,7 +37,9 @@ def read_flow(cls: type) -> FlowDef:
         elif _is_constant(name, value):
             flow.constants[name] = value
     flow.file = _file_of(cls, flow)
-    if flow.file is not None and flow.file in sources:
+    if flow.file is not None:
+        if flow.file not in sources:  # all steps are inherited, or there are none
+            sources[flow.file] = _Source(flow.file, {})
         flow.location = Location(flow.file, sources[flow.file].classes.get(cls.__qualname__, 1))
     return mark_ends(flow)
 

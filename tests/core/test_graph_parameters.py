@@ -132,7 +132,7 @@ def test_defaults_and_given_values() -> None:
 
 
 def test_unknown_value_names_the_parameters() -> None:
-    with pytest.raises(MetaflowUsageError, match="has no parameter 'beta'. Its parameters: alpha"):
+    with pytest.raises(MetaflowUsageError, match=r"has no parameter 'beta'\. Its parameters: alpha"):
         accept(flow_with(ParameterDef("alpha")), {"beta": 1})
 
 
@@ -184,7 +184,7 @@ def test_files(project: Path) -> None:
     assert convert(text, "text.txt") == "Grüße"
     raw = ParameterDef("p", type="file", options={"is_text": False})
     assert convert(raw, "text.txt") == "Grüße".encode("latin-1")
-    with pytest.raises(ParameterFieldTypeMismatch, match="'text.txt' is not text in utf-8"):
+    with pytest.raises(ParameterFieldTypeMismatch, match=r"'text\.txt' is not text in utf-8"):
         convert(ParameterDef("p", type="file"), "text.txt")
     with pytest.raises(MetaflowException, match="no encoding 'klingon'"):
         convert(ParameterDef("p", type="file", options={"encoding": "klingon"}), "text.txt")
@@ -194,7 +194,7 @@ def test_parsers_of_files(project: Path) -> None:
     (project / "numbers.json").write_text("[1, 2]")
     for parser in (lambda text: len(text), "builtins.len"):
         assert convert(ParameterDef("p", type="file", options={"parser": parser}), "numbers.json") == 6
-    with pytest.raises(ParameterFieldFailed, match="raised ValueError for the file 'numbers.json'"):
+    with pytest.raises(ParameterFieldFailed, match=r"raised ValueError for the file 'numbers\.json'"):
         convert(ParameterDef("p", type="file", options={"parser": int}), "numbers.json")
     with pytest.raises(MetaflowException, match=r"'nowhere\.at_all' can't be found"):
         convert(ParameterDef("p", type="file", options={"parser": "nowhere.at_all"}), "numbers.json")

@@ -309,7 +309,7 @@ def test_absent_artifact_of_a_join_says_how_to_get_it(run_flow: Any) -> None:
         ("self.next('end')", "not 'end', which is no step"),
         (
             "self.next(self.end, bogus=1)",
-            "self.next() does not take bogus. It takes foreach, num_parallel and condition",
+            "does not take bogus. It takes foreach, num_parallel and condition",
         ),
         ("self.next({'a': self.end}, self.end, condition='x')", "takes one dict and nothing beside it"),
         ("self.next(self.end)", "next twice"),

@@ -266,7 +266,7 @@ def test_two_bases_with_the_same_flow_decorator(monkeypatch: pytest.MonkeyPatch)
         read_flow(Both)
 
 
-# --- where the source is -----------------------------------------------------------------------------------------------
+# --- where the source is ---------------------------------------------------------------------------------------------
 
 SOURCE = """\
 from metaflow import FlowSpec, step

@@ -1,0 +1,171 @@
+"""What `metaflow` exports, and what importing it costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import metaflow
+import pytest
+
+SURFACE = [
+    "DataArtifact",
+    "Flow",
+    "FlowSpec",
+    "IncludeFile",
+    "JSONType",
+    "Metaflow",
+    "Parameter",
+    "Run",
+    "Step",
+    "Task",
+    "catch",
+    "current",
+    "default_metadata",
+    "default_namespace",
+    "environment",
+    "get_metadata",
+    "get_namespace",
+    "metadata",
+    "namespace",
+    "resources",
+    "retry",
+    "step",
+    "timeout",
+]
+ERRORS = [
+    "BadFlowDecoratorException",
+    "BadStepDecoratorException",
+    "CommandException",
+    "DuplicateFlowDecoratorException",
+    "DuplicateStepDecoratorException",
+    "FailureHandledByCatch",
+    "InvalidDecoratorAttribute",
+    "InvalidNextException",
+    "LintWarn",
+    "MergeArtifactsException",
+    "MetadataError",
+    "MetaflowException",
+    "MetaflowExceptionWrapper",
+    "MetaflowInternalError",
+    "MetaflowInvalidPathspec",
+    "MetaflowNamespaceMismatch",
+    "MetaflowNotFound",
+    "MetaflowTaggingError",
+    "MetaflowUnknownUser",
+    "MetaflowUsageError",
+    "MetaflowDataMissing",
+    "MissingInMergeArtifactsException",
+    "ParameterFieldFailed",
+    "ParameterFieldTypeMismatch",
+    "PluginError",
+    "RunFailed",
+    "StorageError",
+    "TaskDied",
+    "TimeoutException",
+    "UnhandledInMergeArtifactsException",
+    "UnknownFlowDecoratorException",
+    "UnknownStepDecoratorException",
+    "UnreadableArtifact",
+    "UnserializableValue",
+]
+
+
+def test_surface() -> None:
+    assert metaflow.__all__ == SURFACE
+    for name in SURFACE:
+        assert getattr(metaflow, name) is not None
+    assert set(SURFACE) <= set(dir(metaflow))
+
+
+def test_star_import() -> None:
+    scope: dict[str, object] = {}
+    exec("from metaflow import *", scope)
+    assert set(SURFACE) <= set(scope)
+
+
+def test_errors() -> None:
+    import metaflow.exception
+
+    assert sorted(metaflow.exception.__all__) == sorted(ERRORS)
+    for name in ERRORS:
+        assert issubclass(getattr(metaflow.exception, name), Exception) or name == "MetaflowExceptionWrapper"
+
+
+def test_errors_are_found_where_they_are_used() -> None:
+    from metaflow.flowspec import InvalidNextException
+
+    assert InvalidNextException is metaflow.exception.InvalidNextException
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(ImportError, match="Stpe"):
+        exec("from metaflow import Stpe")
+    with pytest.raises(AttributeError, match="module 'metaflow' has no attribute 'Stpe'"):
+        metaflow.Stpe  # noqa: B018
+    assert not hasattr(metaflow, "_private")
+
+
+def test_a_decorator_of_a_plugin_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    from metaflow.decorators import find
+    from metaflow_core.decorators import resolve
+    from metaflow_core.decorators.interface import FlowDecorator, StepDecorator
+
+    class Gpu(StepDecorator):
+        """Needs a GPU."""
+
+        name = "some_gpu"
+        repeatable = True
+
+    class Notify(FlowDecorator):
+        name = "some_notify"
+
+    monkeypatch.setattr(resolve, "step_decorator_classes", lambda: {"some_gpu": Gpu})
+    monkeypatch.setattr(resolve, "flow_decorator_classes", lambda: {"some_notify": Notify})
+    find.cache_clear()
+    scope: dict[str, object] = {}
+    exec(
+        "from metaflow import FlowSpec, step, some_gpu, some_notify\n"
+        "@some_notify(to='me')\n"
+        "class F(FlowSpec):\n"
+        "    @some_gpu(count=1)\n"
+        "    @some_gpu\n"
+        "    @step\n"
+        "    def start(self): pass\n",
+        scope,
+    )
+    from metaflow.decorators import flow_decorators, mark_of
+
+    flow = scope["F"]
+    assert isinstance(flow, type)
+    mark = mark_of(flow.start)  # type: ignore[attr-defined]
+    assert mark and [(d.name, d.attributes) for d in mark.decorators] == [("some_gpu", {"count": 1}), ("some_gpu", {})]
+    assert [(d.name, d.attributes) for d in flow_decorators(flow)] == [("some_notify", {"to": "me"})]
+    assert metaflow.some_gpu.__doc__ == "Needs a GPU."
+    for name in ("some_gpu", "some_notify"):
+        monkeypatch.delattr(metaflow, name)
+    find.cache_clear()
+
+
+HEAVY = (
+    "pyarrow numpy pandas polars fsspec asyncio rich importlib.metadata subprocess tempfile click sqlite3 cloudpickle"
+)
+
+
+@pytest.mark.parametrize(
+    "statement, also_absent",
+    [
+        ("import metaflow", "typing re dataclasses inspect metaflow_core"),
+        ("from metaflow import FlowSpec, step, Parameter, retry, IncludeFile, JSONType", "dataclasses inspect ast"),
+        ("from metaflow.exception import MetaflowNotFound", ""),
+    ],
+)
+def test_imports_stay_light(statement: str, also_absent: str) -> None:
+    names = f"{HEAVY} {also_absent}".split()
+    # What the environment's own start-up files have imported is not ours.
+    code = (
+        f"import sys; before = set(sys.modules)\n{statement}\n"
+        f"print(sorted(set({names!r}) & (set(sys.modules) - before)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert result.stdout.strip() == "[]"
