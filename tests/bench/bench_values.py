@@ -1,9 +1,9 @@
 """How long large artifacts take, beside writing and mapping the same Arrow file directly.
 
-Run it with ``python tests/bench/bench_values.py [GIGABYTES]``. It prints ratios; The design allows 1.5 for each, and no
-more memory than one copy. Each measurement runs in a process of its own; the best of three counts. Loading includes the sum of
-one column, so that there is something to load. The memory is the growth of the process's peak while it saves, or loads
-(the mapped pages of the column count there).
+Run it with ``python tests/bench/bench_values.py [GIGABYTES]``. It prints ratios; the design allows 1.5 for each, and no
+more memory than one copy. Each measurement runs in a process of its own; the best of three counts. Loading includes the
+sum of one column, so that there is something to load. The memory is the growth of the process's peak while it saves, or
+loads (the mapped pages of the column count there).
 """
 
 from __future__ import annotations
@@ -50,8 +50,10 @@ def _value(kind: str, gigabytes: float) -> tuple[Any, pa.Table]:
         return table, table
     import pandas as pd
 
-    series = {name: pd.Series(column.chunk(0), dtype=_dtype(column)) for name, column in
-              zip(table.schema.names, table.columns, strict=True)}
+    series = {
+        name: pd.Series(column.chunk(0), dtype=_dtype(column))
+        for name, column in zip(table.schema.names, table.columns, strict=True)
+    }
     return pd.DataFrame(series, copy=False), table
 
 
@@ -101,19 +103,15 @@ def _measure(action: Callable[[], Any]) -> tuple[float, float, Any]:
 
 
 def _child(kind: str, what: str, gigabytes: float, path: str) -> None:
-    import metaflow_core.values.arrow_file  # noqa: F401  imports are no part of what is measured
-    import metaflow_core.values.decoder
-    import metaflow_core.values.encoder
-    import metaflow_core.values.python_numpy
 
     if what in ("save", "direct_save"):
         value, table = _value(kind, gigabytes)
         if kind == "frame":
-            import metaflow_core.values.python_pandas  # noqa: F401
+            pass
         action = (lambda: _save(value, path)) if what == "save" else (lambda: _direct_save(table, path))
     else:
         if kind == "frame":
-            import metaflow_core.values.python_pandas
+            pass
         type = {"array": "numpy.ndarray", "frame": "pandas.DataFrame", "table": "pyarrow.Table"}[kind]
         action = (lambda: _load(path, type)) if what == "load" else (lambda: _direct_load(path))
     seconds, megabytes, _ = _measure(action)

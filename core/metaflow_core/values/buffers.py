@@ -42,4 +42,6 @@ def arrow(values: Array, type: pa.DataType, mask: Array | None = None) -> pa.Arr
     validity = None
     if mask is not None and mask.any():
         validity = pa.array(~mask).buffers()[1]
-    return pa.Array.from_buffers(type, len(values), [validity, pa.py_buffer(np.ascontiguousarray(values).view(np.uint8))])
+    return pa.Array.from_buffers(
+        type, len(values), [validity, pa.py_buffer(np.ascontiguousarray(values).view(np.uint8))]
+    )

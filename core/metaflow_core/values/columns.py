@@ -36,7 +36,9 @@ class Digested:
         self.digest = digest
 
 
-def digest(data: pa.Array | pa.ChunkedArray | Digested, residue: Residue | None = None, *, as_list: bool = False) -> bytes:
+def digest(
+    data: pa.Array | pa.ChunkedArray | Digested, residue: Residue | None = None, *, as_list: bool = False
+) -> bytes:
     """The digest of a column. ``as_list`` forgets the width of integers, as a list in Python does."""
     if isinstance(data, Digested):
         return data.digest
@@ -52,30 +54,29 @@ def chunks(data: pa.Array | pa.ChunkedArray) -> Iterable[pa.Array]:
         return [data]
     if pa.types.is_dictionary(data.type) and data.num_chunks > 1:
         data = data.unify_dictionaries()
-    return data.chunks
+    return list(data.chunks)
 
 
 def to_list(data: pa.Array | pa.ChunkedArray) -> list[Any]:
     """The elements as plain Python values, None for null."""
     if data.null_count == 0 and (pa.types.is_integer(data.type) or pa.types.is_floating(data.type)):
         return data.to_numpy().tolist()  # type: ignore[no-any-return]
-    return data.to_pylist()
+    return list(data.to_pylist())
 
 
 def digest_by_rows(data: pa.Array, shape: list[int], residue: Residue | None) -> bytes:
     """The digest of an array that is held column by column: that of the same array held row by row."""
     hasher = column_hasher(data.type, residue or Residue())
-    positions = np.arange(len(data), dtype=np.int64) if data.null_count else None
-    fixed = isinstance(hasher, _Fixed)
-    if positions is None and fixed:
-        raw = np.frombuffer(data.buffers()[1], np.uint8)[data.offset * hasher.width :][: len(data) * hasher.width]
-        rows = raw.view(f"V{hasher.width}").reshape(shape, order="F")
+    width = hasher.width if isinstance(hasher, _Fixed) and not data.null_count else 0
+    if width:
+        raw = np.frombuffer(data.buffers()[1], np.uint8)[data.offset * width :][: len(data) * width]
+        rows = raw.view(f"V{width}").reshape(shape, order="F")
     else:
         rows = np.arange(len(data), dtype=np.int64).reshape(shape, order="F")
     step = max(1, _ROWS // max(1, len(data) // max(1, shape[0])))
     for start in range(0, shape[0], step):
         block = np.ascontiguousarray(rows[start : start + step]).reshape(-1)
-        if positions is None and fixed:
+        if width:
             buffers = [None, pa.py_buffer(block.view(np.uint8))]
             hasher.update(pa.Array.from_buffers(data.type, len(block), buffers))
         else:
@@ -112,7 +113,7 @@ class ColumnHasher:
         self.nulls += array.null_count
         self.length += len(array)
         if self.nulls:
-            self.validity.update(valid_bytes(array))
+            self.validity.update(_u8(valid_bytes(array)))
 
     def add(self, array: pa.Array) -> None:
         raise NotImplementedError
@@ -125,9 +126,9 @@ class ColumnHasher:
         return column_digest(self.name, self.length, validity, self.parts())
 
 
-def _u8(data: Any) -> np.ndarray[Any, Any]:
+def _u8(data: Any) -> memoryview:
     """The bytes of an array, as the hasher takes them."""
-    return np.ascontiguousarray(data).reshape(-1).view(np.uint8)
+    return np.ascontiguousarray(data).reshape(-1).view(np.uint8).data
 
 
 def valid_bytes(array: pa.Array) -> np.ndarray[Any, Any]:
@@ -171,7 +172,7 @@ class _Fixed(ColumnHasher):
         elif self.floating:
             self._add_floats(raw)
         else:
-            self.data.update(raw)
+            self.data.update(_u8(raw))
 
     def _add_with_nulls(self, array: pa.Array, raw: np.ndarray[Any, Any]) -> None:
         rows = raw.reshape(len(array), self.width)
@@ -195,7 +196,7 @@ class _Fixed(ColumnHasher):
                     bits = run[first : first + _BLOCK].view(f"u{self.width}")
                     self.data.update(_u8(_one_nan(bits, self.width)))
             else:
-                self.data.update(run)
+                self.data.update(_u8(run))
 
     def parts(self) -> bytes:
         return self.data.digest()
@@ -228,7 +229,7 @@ class _Bools(ColumnHasher):
                 raw = pa.Array.from_buffers(pa.bool_(), len(block), [None, block.buffers()[1]], 0, block.offset)
                 self.residue.add(raw.to_numpy(zero_copy_only=False))
                 block = block.fill_null(False)
-            self.data.update(np.asarray(block.to_numpy(zero_copy_only=False)).view(np.uint8))
+            self.data.update(_u8(block.to_numpy(zero_copy_only=False)))
 
     def parts(self) -> bytes:
         return self.data.digest()
@@ -256,15 +257,15 @@ class _Variable(ColumnHasher):
             total += int(lengths.sum())
             self.lengths.update(_u8(lengths))
         if total == len(data):
-            self.data.update(data)
+            self.data.update(_u8(data))
         else:  # there are bytes under nulls
             self.residue.add(data)
             for start in range(0, len(array), _ROWS):
                 kept = pa.concat_arrays([array.slice(start, _ROWS).drop_null()])
                 if len(kept):
-                    first, last = (kept.cast(pa.large_binary()).buffers()[1:])
+                    first, last = kept.cast(pa.large_binary()).buffers()[1:]
                     ends = np.frombuffer(first, np.int64)[: len(kept) + 1]
-                    self.data.update(np.frombuffer(last or b"", np.uint8)[ends[0] : ends[-1]])
+                    self.data.update(_u8(np.frombuffer(last or b"", np.uint8)[ends[0] : ends[-1]]))
 
     def parts(self) -> bytes:
         return self.lengths.digest() + self.data.digest()

@@ -54,7 +54,9 @@ def tree_of(stored: Stored) -> Tree:
     except MetaflowException:
         raise
     except ImportError as error:
-        raise UnreadableArtifact(f"Reading the artifact needs the Python package {error.name!r}. Install it.") from error
+        raise UnreadableArtifact(
+            f"Reading the artifact needs the Python package {error.name!r}. Install it."
+        ) from error
     except Exception as error:
         raise _damaged(error) from error
 

@@ -94,7 +94,7 @@ def _scalar(tree: Tree) -> tuple[str, bool | int | float | str | None] | None:
     if cls is bool or cls is float:
         return cls.__name__, tree  # type: ignore[return-value]
     if cls is int and tree in _INT64:  # type: ignore[operator]
-        return "int", tree  # type: ignore[return-value]
+        return "int", tree
     if cls is str and len(tree) <= _MAX_SCALAR_TEXT and _is_column_text(tree):  # type: ignore[arg-type]
         return "str", tree  # type: ignore[return-value]
     return None

@@ -113,7 +113,7 @@ def _node(node: Node, out: _Sink) -> None:
             _plain_data(node, out)
         return
     out(b"N")
-    _sized(b"", node.kind.encode(), out)
+    _sized(b"", node.kind.encode("utf-8", "surrogatepass"), out)
     _sized(b"", json.dumps(node.attrs, sort_keys=True, separators=(",", ":")).encode(), out)
     if node.kind in _UNORDERED:
         _sorted(_elements(node.value), out)
@@ -138,7 +138,7 @@ def _node(node: Node, out: _Sink) -> None:
 
 def _fields(fields: dict[str, Tree], out: _Sink) -> None:
     for name in sorted(fields):
-        _sized(b".", name.encode(), out)
+        _sized(b".", name.encode("utf-8", "surrogatepass"), out)
         _stream(fields[name], out)
     out(b";")
 

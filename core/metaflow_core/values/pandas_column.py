@@ -131,7 +131,9 @@ def _categorical(array: Any, write: ToTree) -> Node:
     attrs = {"ordered": True} if array.ordered else {}
     if inner.data is not None and not inner.attrs and index.name is None and type(index) is pd.Index:
         values = inner.data.combine_chunks() if isinstance(inner.data, pa.ChunkedArray) else inner.data
-        return Node("categorical", attrs=attrs, layout=inner.layout, data=pa.DictionaryArray.from_arrays(indices, values))
+        return Node(
+            "categorical", attrs=attrs, layout=inner.layout, data=pa.DictionaryArray.from_arrays(indices, values)
+        )
     return Node("categorical", attrs=attrs, data=indices, fields={"categories": write(index)})
 
 
@@ -155,7 +157,7 @@ def read_column(tree: Node, read: FromTree) -> Any:
     if data is None:
         return np.array(read(tree.value), object)
     if dtype == "arrow":
-        return pd.arrays.ArrowExtensionArray(data)  # type: ignore[attr-defined]
+        return pd.arrays.ArrowExtensionArray(data)
     if dtype == "period":
         numbers = _numbers(tree, np.dtype(np.int64), np.iinfo(np.int64).min)
         return pd.arrays.PeriodArray(numbers, dtype=pd.PeriodDtype(tree.attrs["freq"]))

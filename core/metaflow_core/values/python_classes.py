@@ -88,7 +88,7 @@ def from_tree(tree: Node, read: FromTree) -> Any:
         return _without_class(tree, module, name, tuple(values))
     if not (isinstance(cls, type) and list(vars(cls).get("__dataclass_fields__", ())) == fields):
         return _without_class(tree, module, name, types.SimpleNamespace(**dict(zip(fields, values, strict=True))))
-    made = object.__new__(cls)
+    made: Any = object.__new__(cls)
     for field, value in zip(fields, values, strict=True):
         object.__setattr__(made, field, value)
     return made

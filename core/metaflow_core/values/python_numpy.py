@@ -91,7 +91,7 @@ def _descr(dtype: np.dtype[Any]) -> Any:
     assert dtype.names is not None and dtype.fields is not None
     for name in dtype.names:
         field = dtype.fields[name]
-        if len(field) > 2 or not name.isprintable():
+        if len(field) > 2:
             raise NotTyped
         base, shape = field[0].subdtype or (field[0], ())
         kind = _descr(base) if base.names is not None else base.str
@@ -116,7 +116,7 @@ def _dtype_name(dtype: np.dtype[Any]) -> str:
     if dtype.kind in "SU" or (dtype.kind == "V" and dtype.names is None and dtype.itemsize):
         return f"{dtype.kind}{dtype.itemsize // (4 if dtype.kind == 'U' else 1)}"
     if dtype.kind in "biufcmM" and not (dtype.kind in "fc" and dtype.name in ("longdouble", "clongdouble")):
-        if dtype.kind == "f" and dtype.itemsize > 8 or dtype.kind == "c" and dtype.itemsize > 16:
+        if (dtype.kind == "f" and dtype.itemsize > 8) or (dtype.kind == "c" and dtype.itemsize > 16):
             raise NotTyped
         return dtype.name
     if dtype.names is not None:
@@ -156,8 +156,9 @@ def _read_array(tree: Node, read: FromTree) -> Any:
     name, shape = tree.attrs["dtype"], tuple(tree.attrs["shape"])
     order: Any = tree.layout.get("order", "C")
     if name == "object":
-        flat = np.empty(len(tree.value) if isinstance(tree.value, list) else len(tree.value.data), object)  # type: ignore[union-attr, arg-type]
-        flat[:] = read(tree.value)
+        items = read(tree.value)
+        flat: Any = np.empty(len(items), object)
+        flat[:] = items
     elif name == "record":
         flat = np.zeros(_count(shape), _from_descr(tree.layout["descr"]))
         for field in tree.attrs["fields"]:

@@ -142,10 +142,11 @@ def _read_scalar(tree: Node, read: FromTree) -> Any:
         return getattr(pd, name)
     import numpy as np
 
+    count: Any = tree.value
     unit = tree.attrs["unit"]
     if name == "Timedelta":
-        return pd.Timedelta(np.timedelta64(tree.value, unit))  # type: ignore[call-overload]
-    stamp = pd.Timestamp(np.datetime64(tree.value, unit))  # type: ignore[call-overload]
+        return pd.Timedelta(np.timedelta64(count, unit))
+    stamp = pd.Timestamp(np.datetime64(count, unit))
     tz = read_zone(tree)
     return stamp if tz is None else stamp.tz_localize("UTC").tz_convert(tz)
 
@@ -158,7 +159,7 @@ def _read_index(tree: Node, read: FromTree) -> pd.Index[Any]:
     values = read_column(tree.value, read)
     if "freq" in tree.attrs:
         kind = pd.DatetimeIndex if values.dtype.kind == "M" else pd.TimedeltaIndex
-        return kind(values, freq=tree.attrs["freq"], name=name)  # type: ignore[no-any-return]
+        return kind(values, freq=tree.attrs["freq"], name=name)
     return pd.Index(values, dtype=values.dtype, name=name, copy=False, tupleize_cols=False)
 
 

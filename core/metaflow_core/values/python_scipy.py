@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import scipy.sparse as sp
+import scipy.sparse as sp  # type: ignore[import-untyped, unused-ignore]
 
 from metaflow_core.values.node import Node
 from metaflow_core.values.registry import FromTree, NotTyped, ToTree

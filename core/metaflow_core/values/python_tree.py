@@ -51,7 +51,9 @@ class _Writer:
             raise _Cycle
         self.inside.add(id(value))
         if cls is dict:
-            tree: Tree = Node("dict", value=self._items(value, list(value.values())), fields={"keys": self._list(value)})
+            tree: Tree = Node(
+                "dict", value=self._items(value, list(value.values())), fields={"keys": self._list(value)}
+            )
         elif cls is list:
             tree = self._list(value)
         else:
@@ -83,7 +85,8 @@ class _Writer:
                 if id(value) in self.inside:
                     raise _Cycle
                 self.inside.add(id(value))
-                return codec.to_tree(value, self.write)
+                tree: Tree = codec.to_tree(value, self.write)
+                return tree
             except NotTyped:
                 continue
             finally:

@@ -28,7 +28,7 @@ def from_tree(tree: Tree) -> Any:
             return to_list(tree.data)[0]
         return value
     if kind == "complex":
-        real, imaginary = value  # type: ignore[misc]
+        real, imaginary = value  # type: ignore[misc, str-unpack]
         return complex(real, imaginary)  # type: ignore[arg-type]
     if kind == "bytearray":
         return bytearray(from_tree(value))

@@ -57,7 +57,7 @@ class ToJson:
         if tree is None or cls is bool:
             return tree
         if cls is int:
-            return tree if -MAX_JSON_INT <= tree <= MAX_JSON_INT else {"$": "int", "v": format(tree, "x")}  # type: ignore[operator, str-format, arg-type]
+            return tree if -MAX_JSON_INT <= tree <= MAX_JSON_INT else {"$": "int", "v": format(tree, "x")}  # type: ignore[operator]
         if cls is float:
             finite = tree - tree == 0  # type: ignore[operator]
             return tree if finite else {"$": "float", "v": str(tree)}
