@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import linecache
 import sys
+import warnings
 from types import CellType, FunctionType, ModuleType
 from typing import Any
 
@@ -63,9 +64,13 @@ class _Source:
         text = "".join(linecache.getlines(path, module_globals))
         self.found = bool(text)
         try:
-            self._index(ast.parse(text, path), "")
-        except (SyntaxError, ValueError):
-            self.found = False  # of a notebook cell with magic commands, or not Python at all
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # they were shown when the file was compiled
+                tree = ast.parse(text, path)
+        except (SyntaxError, ValueError):  # not Python, or changed into something that is not
+            self.found = False
+        else:
+            self._index(tree, "")
 
     def _index(self, node: ast.AST, prefix: str) -> None:
         for child in ast.iter_child_nodes(node):
@@ -103,13 +108,11 @@ def _read_step(cls: type, name: str, method: Any, sources: dict[str, _Source]) -
         is_end=mark.end,
     )
     arguments = node.args
-    problem = None
     if arguments.vararg or arguments.kwarg or arguments.kwonlyargs:
-        problem = "It takes *args, **kwargs or keyword-only arguments; a step takes `self`, a join `self, inputs`."
+        step.problem = "it takes *args, **kwargs or keyword-only arguments; a step takes `self`, a join `self, inputs`."
     elif code.co_argcount > 0:
         constant = functools.partial(_constant, scope=_scope(cls, function))
-        step.transition, problem = read_transition(node, code.co_filename, constant)
-    step.problem = problem
+        read_transition(step, node, constant)
     return step
 
 
@@ -146,10 +149,11 @@ def _scope(cls: type, function: FunctionType) -> dict[str, Any]:
             scope[name] = cell.cell_contents
         except ValueError:  # not assigned yet
             continue
-    for name in function.__code__.co_varnames:  # local variables are not known before the step runs
+    code = function.__code__
+    for name in (*code.co_varnames, *code.co_cellvars):  # local variables are not known before the step runs
         scope.pop(name, None)
-    if function.__code__.co_argcount:
-        scope[function.__code__.co_varnames[0]] = cls  # self.CONSTANT
+    if code.co_argcount:
+        scope[code.co_varnames[0]] = cls  # self.CONSTANT
     return scope
 
 

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import Any
 
-from metaflow_core.graph.model import Location, Transition
+from metaflow_core.graph.model import Location, StepDef, Transition
 
 _KEYWORDS = ("foreach", "num_parallel", "condition")
 _EXAMPLE = "{0}.next({{'value': {0}.step}}, condition='artifact')"
@@ -16,28 +16,31 @@ class _Problem(Exception):
     """What is wrong with the call, as a sentence."""
 
 
-def read_transition(
-    node: ast.FunctionDef, file: str, constant: Callable[[ast.expr], Any]
-) -> tuple[Transition | None, str | None]:
-    """The transition of a step, or what is wrong with it; neither for a step that does not call `self.next`.
+def read_transition(step: StepDef, node: ast.FunctionDef, constant: Callable[[ast.expr], Any]) -> None:
+    """Set the transition of ``step``, or what is wrong with it; neither when its body does not call `self.next`.
 
     ``constant`` gives the value of an expression that is known before the flow runs, or raises ``LookupError``.
     """
+    assert step.location is not None
+    file = step.location.file
     self_name = (*node.args.posonlyargs, *node.args.args)[0].arg
     last = node.body[-1]
     if isinstance(last, ast.Expr) and _is_next(last.value, self_name):
         assert isinstance(last.value, ast.Call)
+        location = Location(file, last.lineno)
         try:
-            return _transition(last.value, self_name, Location(file, last.lineno), constant), None
+            step.transition = _transition(last.value, self_name, location, constant)
         except _Problem as problem:
-            return None, str(problem)
+            step.problem, step.problem_location = str(problem), location
+        return
     for inner in ast.walk(node):
-        if _is_next(inner, self_name):
-            return None, (
-                f"It calls {self_name}.next() in line {inner.lineno}, but not as the last statement of its body. "  # type: ignore[attr-defined]
+        if isinstance(inner, ast.Call) and _is_next(inner, self_name):
+            step.problem_location = Location(file, inner.lineno)
+            step.problem = (
+                f"it calls {self_name}.next(), but not as the last statement of its body. "
                 f"Call it once, at the end, outside of any `if`, `for`, `with` or `try`."
             )
-    return None, None
+            return
 
 
 def _is_next(node: ast.AST, self_name: str) -> bool:
@@ -75,9 +78,9 @@ def _transition(call: ast.Call, self_name: str, location: Location, constant: Ca
         if "condition" not in keywords:
             other = next(iter(keywords), None)
             raise _Problem(
-                f"A choice of steps can't be combined with {other}."
+                f"a choice of steps can't be combined with {other}."
                 if other
-                else f"A choice of steps needs a condition: {_EXAMPLE.format(self_name)}."
+                else f"a choice of steps needs a condition: {_EXAMPLE.format(self_name)}."
             )
         targets = tuple(dict.fromkeys(target for _, target in cases))
         return Transition("switch", targets, condition=text("condition"), cases=cases, location=location)

@@ -157,7 +157,7 @@ def test_transitions(body: str, expected: Transition) -> None:
 @pytest.mark.parametrize(
     "body, problem",
     [
-        ("if 1:\n    self.next(self.a)", "calls self.next() in line 7, but not as the last statement"),
+        ("if 1:\n    self.next(self.a)", "it calls self.next(), but not as the last statement"),
         ("self.next(self.a)\nprint()", "not as the last statement"),
         ("self.next()", "names no step"),
         ("self.next('a')", "takes steps of the flow, such as self.end, not 'a'"),
@@ -182,6 +182,7 @@ def test_problems_are_left_for_lint(body: str, problem: str) -> None:
     start = read_flow(load(body))["start"]
     assert start.transition is None
     assert start.problem and problem in start.problem
+    assert start.location and start.problem_location and start.problem_location.line > start.location.line
 
 
 def test_a_step_without_next_is_no_problem_of_reading() -> None:

@@ -33,7 +33,7 @@ END = {"end": ""}
         (flow(start="self.next(self.train)", **END), 6, "'train', which is no step of the flow. Steps: start, end."),
         (flow(start="self.next(self.a)", a="self.next(self.b)", b="self.next(self.a)", **END), 12, "a -> b -> a"),
         (flow(start="self.next(self.end)", a="self.next(self.end)", **END), 8, "no step leads to it"),
-        (flow(start="self.next(self.end, foreach=3)", **END), 5, "foreach='items'"),
+        (flow(start="self.next(self.end, foreach=3)", **END), 6, "foreach='items'"),
         (
             flow(start="self.next(self.join, foreach='x')", join="self.next(self.end)", **END),
             6,

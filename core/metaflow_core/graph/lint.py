@@ -52,8 +52,10 @@ class _Lint:
 
     def refuse(self, step: StepDef, problem: str, at_transition: bool = False) -> NoReturn:
         location = step.location
-        if at_transition and step.transition is not None and step.transition.location is not None:
-            location = step.transition.location
+        if at_transition and step.transition is not None:
+            location = step.transition.location or location
+        elif problem == step.problem:
+            location = step.problem_location or location
         if location is None:
             raise LintWarn(f"Step {step.name!r}: {problem}", None, self.flow.file)
         where = f"{shown_path(location.file)}, line {location.line}"

@@ -60,6 +60,7 @@ class StepDef:
     num_inputs: int = 1  # arguments of the body, self included: 2 makes the step a join
     transition: Transition | None = None
     problem: str | None = None  # what is wrong with the step, as a sentence, found while reading the source
+    problem_location: Location | None = None
     decorators: list[DecoratorSpec] = field(default_factory=list)
     location: Location | None = None
     doc: str = ""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from metaflow_core import settings
 from metaflow_core.errors import (
@@ -34,8 +33,7 @@ _BOOLS = dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True)
 _BOOLS |= dict.fromkeys(("false", "f", "no", "n", "off", "0"), False)
 
 
-@dataclass(frozen=True, slots=True)
-class ParameterContext:
+class ParameterContext(NamedTuple):
     """What a function that computes a default receives."""
 
     flow_name: str
@@ -172,7 +170,7 @@ def _default(parameter: ParameterDef, context: ParameterContext, required: bool)
     default = parameter.default
     if callable(default):
         try:
-            default = default(replace(context, parameter_name=parameter.name))
+            default = default(context._replace(parameter_name=parameter.name))
         except Exception as error:
             raise ParameterFieldFailed(
                 f"The function that computes the default of parameter {parameter.name!r}{_where(parameter)} raised "

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from metaflow_core.graph.model import FlowDef, StepDef
 from metaflow_core.graph.order import in_order, leads_to
 
@@ -19,7 +17,6 @@ class Unbalanced(Exception):
         super().__init__(problem)
 
 
-@dataclass(slots=True)
 class Splits:
     """``around`` has, for each step, the splits that are open when it runs, outermost first, each with its branch.
 
@@ -27,8 +24,9 @@ class Splits:
     that remain open after it.
     """
 
-    around: dict[str, Stack] = field(default_factory=dict)
-    closed_by: dict[str, str] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.around: dict[str, Stack] = {}
+        self.closed_by: dict[str, str] = {}
 
 
 def find_splits(flow: FlowDef) -> Splits:
