@@ -90,7 +90,8 @@ def _load(path: str, type: str) -> Any:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
 
     value = decode(Stored(type, "python", "arrow", "", os.path.getsize(path), None, read))
-    return value, (value.sum() if type == "numpy.ndarray" else pc.sum(pa.array(value["x"])))
+    column = value if type == "numpy.ndarray" else value["x"]
+    return value, (pc.sum(column) if type == "pyarrow.Table" else column.sum())
 
 
 def _measure(action: Callable[[], Any]) -> tuple[float, float, Any]:

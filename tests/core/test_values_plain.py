@@ -224,7 +224,7 @@ def test_small_plain_values_need_neither_pyarrow_nor_numpy() -> None:
         "for v in [None, True, 1, 2.5, 'a', b'x', [1, 2, {'a': (1, {2})}], 2**80, datetime.datetime.now(),\n"
         "          decimal.Decimal('1'), uuid.uuid4(), pathlib.Path('.'), list(range(500))]:\n"
         "    e = encode(v); f = io.BytesIO(); e.write and e.write(f)\n"
-        "    s = Stored(e.type, e.language, e.encoding, e.fingerprint, e.size, e.scalar, lambda: memoryview(f.getvalue()))\n"
+        "    s = Stored(e.type, 'python', e.encoding, '', e.size, e.scalar, lambda: memoryview(f.getvalue()))\n"
         "    assert decode(s) == v\n"
         "print([m for m in ('pyarrow', 'numpy', 'pandas', 'cloudpickle', 'pickle') if m in sys.modules])\n"
     )

@@ -88,15 +88,16 @@ def _scalar(tree: Tree) -> tuple[str, bool | int | float | str | None] | None:
     """Encoding and content of what fits a typed column: Python's scalars, and numpy's, whose type is stored beside."""
     if isinstance(tree, Node):
         return _scalar(tree.value) if tree.kind == "numpy.scalar" and tree.value is not None else None
-    cls = tree.__class__
     if tree is None:
         return "null", None
-    if cls is bool or cls is float:
-        return cls.__name__, tree  # type: ignore[return-value]
-    if cls is int and tree in _INT64:  # type: ignore[operator]
+    if isinstance(tree, bool):
+        return "bool", tree
+    if isinstance(tree, float):
+        return "float", tree
+    if isinstance(tree, int) and tree in _INT64:
         return "int", tree
-    if cls is str and len(tree) <= _MAX_SCALAR_TEXT and _is_column_text(tree):  # type: ignore[arg-type]
-        return "str", tree  # type: ignore[return-value]
+    if isinstance(tree, str) and len(tree) <= _MAX_SCALAR_TEXT and _is_column_text(tree):
+        return "str", tree
     return None
 
 
