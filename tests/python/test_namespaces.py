@@ -1,0 +1,106 @@
+"""Namespaces of real runs: --namespace inside tasks, production tokens, resume across namespaces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TRAIN = """
+from metaflow import FlowSpec, step
+
+class TrainFlow(FlowSpec):
+
+    @step
+    def start(self):
+        from metaflow import current
+        self.model = current.username
+        self.next(self.end)
+
+    @step
+    def end(self):
+        pass
+
+if __name__ == "__main__":
+    TrainFlow()
+"""
+
+USE = """
+from metaflow import FlowSpec, step
+
+class UseFlow(FlowSpec):
+
+    @step
+    def start(self):
+        from metaflow import Flow, current, default_namespace, get_namespace
+        from metaflow.exception import MetaflowNamespaceMismatch
+        try:
+            found = Flow('TrainFlow').latest_run['start'].task.data.model
+        except MetaflowNamespaceMismatch:
+            found = None
+        print('seen in', get_namespace(), 'is the model of', found)
+        print('identity', current.namespace, 'tags', sorted(t for t in current.tags if ':' in t)[-1])
+        self.next(self.end)
+
+    @step
+    def end(self):
+        from metaflow import default_namespace
+        print('default', default_namespace())
+
+if __name__ == "__main__":
+    UseFlow()
+"""
+
+
+def test_a_flow_reads_another_namespace_by_option(run_flow: Any) -> None:
+    run_flow(TRAIN, "run", user="will", name="train.py")
+    run_flow("train.py", "run", user="zoe")
+    expected = {
+        (): "seen in user:anne is the model of None",
+        ("--namespace", "user:will"): "seen in user:will is the model of will",
+        ("--namespace", ""): "seen in None is the model of zoe",
+        ("--namespace", "no such tag"): "seen in no such tag is the model of None",
+    }
+    for options, line in expected.items():
+        ran = run_flow(USE, "run", *options, user="anne", name="use.py").stdout
+        assert line in ran
+        # The run stays Anne's, and her identity is what it was.
+        assert "identity user:anne tags user:anne" in ran
+        assert "default user:anne" in ran
+
+
+def test_production_runs_belong_to_the_token_and_to_nobody(run_flow: Any) -> None:
+    production = {"METAFLOW_PRODUCTION_TOKEN": "trainflow-0-abcd"}
+    run_flow(TRAIN, "run", user="anne", name="train.py")
+    run_flow("train.py", "run", user="anne", env=production)
+    look = """
+        from metaflow import Flow, Run, default_namespace, namespace
+        print(default_namespace(), [run.id for run in Flow('TrainFlow')])
+        namespace('production:trainflow-0-abcd')
+        run = Flow('TrainFlow').latest_run
+        print(run.id, sorted(tag for tag in run.system_tags if tag.startswith(('user:', 'production:'))))
+    """
+    assert run_flow(look, user="anne", name="look.py").stdout.splitlines() == [
+        "user:anne ['1']",
+        "2 ['production:trainflow-0-abcd']",
+    ]
+    # In production the default namespace is the production one.
+    seen = run_flow("look.py", user="anne", env=production).stdout
+    assert seen.startswith("production:trainflow-0-abcd ['2']\n")
+
+
+def test_a_run_of_someone_else_is_resumed_into_ones_own_namespace(run_flow: Any) -> None:
+    production = {"METAFLOW_PRODUCTION_TOKEN": "trainflow-0-abcd"}
+    run_flow(TRAIN, "run", user="will", env=production, name="train.py")
+    run_flow("train.py", "resume", "end", "--origin-run-id", "1", user="anne")
+    look = """
+        from metaflow import Flow
+        run = Flow('TrainFlow').latest_run
+        task = run['start'].task
+        print(run.id, run.origin_pathspec, task.origin_pathspec, task.data.model)
+        print(run['end'].task.origin_pathspec, task.metadata_dict['origin-run-id'])
+        print('production:trainflow-0-abcd' in run.tags, 'user:anne' in run.tags)
+    """
+    assert run_flow(look, user="anne", name="look.py").stdout.splitlines() == [
+        "2 TrainFlow/1 TrainFlow/1/start/1 will",
+        "None 1",
+        "False True",
+    ]
