@@ -82,7 +82,7 @@ class _Source:
                     first = min([child.lineno, *(d.lineno for d in child.decorator_list)])
                     self.functions[child.name, first] = child
                 self._index(child, f"{prefix}{child.name}.<locals>.")
-            elif isinstance(child, ast.stmt):
+            elif not isinstance(child, ast.expr):  # a statement, an `except`, a `case`
                 self._index(child, prefix)
 
 

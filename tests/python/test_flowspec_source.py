@@ -290,6 +290,14 @@ def test_class_in_an_imported_module(tmp_path: Path, monkeypatch: pytest.MonkeyP
     del sys.modules["some_module_with_a_flow"]
 
 
+def test_class_in_any_block() -> None:
+    source = "try:\n    raise ImportError\nexcept ImportError:\n    if True:\n" + textwrap.indent(SOURCE, " " * 8)
+    linecache.cache["<in a block>"] = (len(source), None, source.splitlines(True), "<in a block>")
+    scope: dict[str, Any] = {}
+    exec(compile(source, "<in a block>", "exec"), scope)
+    assert read_flow(scope["F"])["start"].targets == ("end",)
+
+
 def test_class_in_a_zip_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import zipfile
 
