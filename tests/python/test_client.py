@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,9 +63,21 @@ if __name__ == "__main__":
 """
 
 
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which the flow has run once. Tests work on copies of it."""
+    folder = tmp_path_factory.mktemp("ran")
+    (folder / ".metaflow").mkdir()
+    (folder / "shop.py").write_text(FLOW)
+    environment = {**os.environ, "METAFLOW_USER": "tester", "METAFLOW_HOME": str(folder / "home")}
+    command = [sys.executable, "shop.py", "run", "--tag", "t"]
+    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    return folder
+
+
 @pytest.fixture
-def shop(run_flow: Any, project: Path) -> Iterator[Any]:
-    run_flow(FLOW, "run", "--tag", "t", name="shop.py")
+def shop(run_flow: Any, ran: Path, project: Path) -> Iterator[Any]:
+    shutil.copytree(ran, project, dirs_exist_ok=True)
     default_metadata()
     default_namespace()
     yield run_flow

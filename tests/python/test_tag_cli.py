@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +50,22 @@ if __name__ == "__main__":
 """
 
 
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which the flow has run once, by Anne. Tests work on copies of it."""
+    folder = tmp_path_factory.mktemp("ran")
+    (folder / ".metaflow").mkdir()
+    (folder / "flow.py").write_text(FLOW)
+    environment = {**os.environ, "METAFLOW_USER": "anne", "METAFLOW_HOME": str(folder / "home")}
+    command = [sys.executable, "flow.py", "run", "--tag", "first"]
+    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    return folder
+
+
 @pytest.fixture
-def cli(run_flow: Any) -> Any:
-    """Runs commands of a flow that has run once, by Anne."""
-    run_flow(FLOW, "run", "--tag", "first", user="anne")
+def cli(run_flow: Any, ran: Path, project: Path) -> Any:
+    """Runs commands of the flow."""
+    shutil.copytree(ran, project, dirs_exist_ok=True)
 
     def command(*args: str, user: str = "anne", check: bool = True) -> Any:
         return run_flow("flow.py", "--quiet", *args, user=user, check=check)

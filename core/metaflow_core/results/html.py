@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
 
 ROWS = 20  # of a table of runs or tasks; a notebook is no place for thousands
@@ -29,4 +28,6 @@ def moment(at: object) -> str:
 
 
 def _text(value: object) -> str:
-    return "" if value is None else html.escape(str(value))
+    from html import escape
+
+    return "" if value is None else escape(str(value))
