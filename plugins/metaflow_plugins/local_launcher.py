@@ -96,8 +96,8 @@ class Launcher:
         return True
 
     def _start(self, request: TaskRequest, stdout: int, stderr: int) -> None:
-        for wanted, module in zip(self._wanted, WARM, strict=True):
-            if wanted and module not in sys.modules:
+        for i, module in enumerate(WARM):  # by index: a loop over an mmap gives bytes, and b"\0" is true
+            if self._wanted[i] and module not in sys.modules:
                 importlib.import_module(module)
         try:
             pid = os.fork()
