@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         default_namespace,
         get_metadata,
         get_namespace,
+        list_namespaces,
         metadata,
         namespace,
     )
@@ -53,6 +54,7 @@ __all__ = [
     "environment",
     "get_metadata",
     "get_namespace",
+    "list_namespaces",
     "metadata",
     "namespace",
     "resources",

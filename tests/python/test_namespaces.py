@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 TRAIN = """
@@ -104,3 +106,26 @@ def test_a_run_of_someone_else_is_resumed_into_ones_own_namespace(run_flow: Any)
         "None 1",
         "False True",
     ]
+
+
+def test_which_namespaces_there_are(run_flow: Any) -> None:
+    run_flow(TRAIN, "run", "--tag", "xyz_features", user="will", name="train.py")
+    run_flow("train.py", "run", "--tag", "xyz_features", user="anne")
+    look = """
+        from metaflow import list_namespaces
+        print([(info.namespace, info.runs, info.owners) for info in list_namespaces("TrainFlow")])
+    """
+    expected = [("user:anne", 1, ("anne",)), ("user:will", 1, ("will",)), ("xyz_features", 2, ("anne", "will"))]
+    assert run_flow(look, name="look.py").stdout == f"{expected}\n"
+    command = [sys.executable, "-c", "from metaflow_core.cli.metaflow import main; main()", "namespaces"]
+    listed = subprocess.run([*command, "TrainFlow"], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line.split()[:2] for line in listed] == [
+        ["NAMESPACE", "RUNS"],
+        ["user:anne", "1"],
+        ["user:will", "1"],
+        ["xyz_features", "2"],
+    ]
+    assert listed[3].endswith("  anne, will")
+    assert "date:" in subprocess.run([*command, "--all"], capture_output=True, text=True, check=True).stdout
+    absent = subprocess.run([*command, "Nope"], capture_output=True, text=True, check=False)
+    assert (absent.returncode, absent.stdout) == (1, "") and "'Nope'" in absent.stderr

@@ -15,6 +15,7 @@ from metaflow_core.errors import MetaflowException
 COMMANDS = {
     "configure": "metaflow_core.cli.configure:configure",
     "doctor": "metaflow_core.cli.doctor:doctor",
+    "namespaces": "metaflow_core.cli.namespaces:namespaces",
     "status": "metaflow_core.cli.status:status",
 }
 
