@@ -26,6 +26,7 @@ SURFACE = [
     "environment",
     "get_metadata",
     "get_namespace",
+    "list_namespaces",
     "metadata",
     "namespace",
     "resources",
