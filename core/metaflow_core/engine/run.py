@@ -18,7 +18,7 @@ from metaflow_core.engine.plan import Plan
 from metaflow_core.engine.resume import ResumePlan, take_over
 from metaflow_core.engine.scheduler import Limits, Scheduler
 from metaflow_core.engine.task import TaskSettings, run_attempt, runtime_of
-from metaflow_core.errors import MetaflowTaggingError, PluginError
+from metaflow_core.errors import MetaflowTaggingError, PluginError, UnserializableValue
 from metaflow_core.graph.model import FlowDef
 from metaflow_core.graph.render import flow_to_json
 from metaflow_core.metadata import recording
@@ -75,10 +75,14 @@ def create_run(
     import blake3
 
     artifacts: dict[str, recording.Content] = {}
-    for name, value in flow.constants.items():
-        artifacts[name] = encode(value, language=flow.language)
-    for name, value in parameters.items():
-        artifacts[name] = encode(value, language=flow.language)
+    for name, value in {**flow.constants, **parameters}.items():
+        try:
+            artifacts[name] = encode(value, language=flow.language)
+        except UnserializableValue as error:
+            kind = "parameter" if name in parameters else "constant"
+            raise UnserializableValue(
+                f"The {kind} {name!r} of {flow.name} can't be stored. {error}", error.path
+            ) from None
     if origin is not None:
         inherited = recording.artifacts(backend.db, origin.parameters_pk, 0)
         known = {parameter.artifact for parameter in flow.parameters}
