@@ -28,6 +28,14 @@ test: .venv/.dev ## Run the tests; ARGS="tests/python -k resume" selects
 	@echo "==> Testing"
 	@$(bin)/python -m pytest -n auto $(ARGS)
 
+bench: .venv/.dev ## Measure beside released Metaflow, into docs/benchmarks.md; ARGS=--quick takes ten minutes
+	@echo "==> Measuring"
+	@$(bin)/python tests/bench/run.py $(ARGS)
+
+compat: .venv/.dev ## Read artifacts of every earlier format
+	@echo "==> Reading artifacts of earlier formats"
+	@$(bin)/python -m pytest -q tests/compat $(ARGS)
+
 lint: .venv/.dev ## Check style, types and layers
 	@echo "==> ruff"
 	@$(bin)/ruff check .

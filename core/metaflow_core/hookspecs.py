@@ -76,7 +76,7 @@ def open_compute(name: str) -> Compute | None:
 
 @hookspec
 def run_started(flow_name: str, run_id: str) -> None:
-    """The run ``run_id`` of the flow ``flow_name`` was created; no task has started. An error is reported, never fatal."""
+    """The run ``run_id`` of ``flow_name`` was created; no task has started. An error is reported, never fatal."""
 
 
 @hookspec

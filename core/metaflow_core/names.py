@@ -23,7 +23,8 @@ def check_identifier(name: str, what: str) -> str:
     """Return ``name``, or raise a ``MetaflowException`` that says what it was meant to name."""
     if not is_identifier(name):
         raise MetaflowException(
-            f"{show(name)} can't name {what}: use letters, digits and underscores, not a digit first, at most {MAX_NAME} bytes."
+            f"{show(name)} can't name {what}: use letters, digits and underscores, not a digit first, "
+            f"at most {MAX_NAME} bytes."
         )
     return name
 
@@ -48,7 +49,9 @@ def split_pathspec(pathspec: object, kinds: tuple[str, ...]) -> list[str]:
     for part, kind in zip(parts, kinds, strict=True):
         valid = is_id(part) if kind in ("run", "task") else is_identifier(part)
         if not valid:
-            raise MetaflowInvalidPathspec(f"{show(pathspec)} is no pathspec of the form {form}: {show(part)} is no {kind}.")
+            raise MetaflowInvalidPathspec(
+                f"{show(pathspec)} is no pathspec of the form {form}: {show(part)} is no {kind}."
+            )
     return parts
 
 

@@ -49,7 +49,7 @@ def test_the_demo_runs_the_example_shows_its_result_and_what_to_try(checkout: Pa
 def test_make_lists_its_targets(checkout: Path) -> None:
     result = subprocess.run(["make", "help"], cwd=checkout, capture_output=True, text=True)
     names = {line.split()[0] for line in result.stdout.splitlines()}
-    assert {"setup", "demo", "test", "lint", "docs", "clean", "help"} <= names
+    assert {"setup", "demo", "test", "bench", "lint", "docs", "compat", "clean", "help"} <= names
 
 
 @pytest.mark.parametrize("changed", INPUTS[1:])
