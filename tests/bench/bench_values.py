@@ -91,7 +91,7 @@ def _load(path: str, type: str) -> Any:
 
     value = decode(Stored(type, "python", "arrow", "", os.path.getsize(path), None, read))
     column = value if type == "numpy.ndarray" else value["x"]
-    return value, (pc.sum(column) if type == "pyarrow.Table" else column.sum())
+    return value, (pc.sum(column) if type == "pyarrow.Table" else np.asarray(column).sum())
 
 
 def _measure(action: Callable[[], Any]) -> tuple[float, float, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 from metaflow_core.errors import UnreadableArtifact, UnserializableValue
@@ -106,6 +108,20 @@ def test_r_arrays_factors_and_frames() -> None:
     back = from_r(frame)
     assert list(back.dtypes.astype(str)) == ["Int32", "float64", "str", "boolean", "datetime64[us, UTC]", "category"]
     assert back["n"].isna().tolist() == back["s"].isna().tolist() == back["b"].isna().tolist() == [False, True, False]
+
+
+def test_a_setting_chooses_what_a_table_of_r_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = Node("dataframe", value=[Node("column", attrs={"name": "n"}, data=INTEGERS)])
+    monkeypatch.setenv("METAFLOW_TABLES", "polars")
+    assert from_r([frame])[0].equals(pl.DataFrame({"n": [1, None, 3]}, schema={"n": pl.Int32}))
+    monkeypatch.setenv("METAFLOW_TABLES", "arrow")
+    assert from_r({"a": frame}["a"]).equals(pa.table({"n": INTEGERS}))
+    monkeypatch.setenv("METAFLOW_TABLES", "pandas")
+    assert type(from_r(frame)) is pd.DataFrame
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    monkeypatch.delitem(sys.modules, "metaflow_core.values.python_pandas")
+    registry._module.cache_clear()
+    assert type(from_r(frame)) is pa.Table
 
 
 def test_equal_values_have_one_fingerprint_in_both_languages() -> None:

@@ -428,6 +428,18 @@ def test_a_value_that_holds_itself_is_stored() -> None:
     assert back[1] is back
 
 
+def test_deep_values_are_stored_or_refused() -> None:
+    for depth in (200, 400, 100_000):
+        value: list[Any] = []
+        for _ in range(depth):
+            value = [value]
+        if depth < 1000:
+            assert roundtrip(value) == value
+        else:
+            with pytest.raises(UnserializableValue, match="nested too deeply"):
+                encode(value)
+
+
 def test_values_of_another_language_are_handles_that_can_be_stored_again() -> None:
     model = OpaqueValue("r", "rds", "lm", "y ~ x", b"RDS bytes")
     encoded = encode(model)

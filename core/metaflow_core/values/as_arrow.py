@@ -28,7 +28,7 @@ def to_arrow(stored: Stored, tree: Tree) -> Any:
     if tree.kind == "opaque":
         return pa.scalar(_bytes(tree), pa.large_binary())
     if tree.kind in _TABLES:
-        return _table(tree)
+        return table(tree)
     if tree.kind in _WRAPPED:
         inner = tree.value[0] if isinstance(tree.value, list) else tree.value
         data = _data(inner)
@@ -40,7 +40,8 @@ def to_arrow(stored: Stored, tree: Tree) -> Any:
     return pa.scalar(_text(tree))
 
 
-def _table(tree: Node) -> pa.Table:
+def table(tree: Node) -> pa.Table:
+    """The columns of a data frame of any kind, without its index."""
     nodes: Any = tree.value
     columns, names = [], []
     for number, node in enumerate(nodes):

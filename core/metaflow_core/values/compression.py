@@ -1,20 +1,18 @@
-"""The setting that compresses artifact files."""
+"""How artifact files are compressed."""
 
 from __future__ import annotations
 
-import os
-
 import pyarrow as pa
 
-from metaflow_core.errors import MetaflowException
+from metaflow_core import settings
 
-SETTING = "METAFLOW_ARTIFACT_COMPRESSION"
 _SMALLEST = 1 << 16  # bytes; below, there is nothing to gain
 
 
 def options(size: int) -> pa.ipc.IpcWriteOptions:
-    """How to write a file with ``size`` bytes of data. ``none`` is the default: such a file is read without a copy."""
-    name = os.environ.get(SETTING, "none").lower() or "none"
-    if name not in ("none", "lz4", "zstd"):
-        raise MetaflowException(f"{SETTING} is {name!r}; it can be none, lz4 or zstd.")
+    """How to write a file with ``size`` bytes of data, by the setting ``METAFLOW_ARTIFACT_COMPRESSION``.
+
+    The default is ``none``: such a file is read in place, without a copy.
+    """
+    name = settings.get("ARTIFACT_COMPRESSION")
     return pa.ipc.IpcWriteOptions(compression=None if name == "none" or size < _SMALLEST else name)

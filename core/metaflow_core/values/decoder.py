@@ -19,14 +19,14 @@ def decode(stored: Stored, *, language: str = "python") -> Any:
     """The value that was stored, in ``language``.
 
     A value whose form is typed is read without executing anything; an opaque one may execute code unless the
-    environment variable ``METAFLOW_OPAQUE_ARTIFACTS`` is ``refuse``. Raises ``UnreadableArtifact`` when the stored data
+    setting ``METAFLOW_OPAQUE_ARTIFACTS`` is ``refuse``. Raises ``UnreadableArtifact`` when the stored data
     is damaged, refused, of a newer format, or needs what is not installed.
     """
     tree = tree_of(stored)
     if language == "python":
-        from metaflow_core.values.python_value import from_tree
+        from metaflow_core.values.python_value import from_foreign_tree, from_tree
 
-        read = from_tree
+        read = from_tree if stored.language == "python" else from_foreign_tree
     else:
         codec = registry.codec_of_language(language)
         if codec is None:

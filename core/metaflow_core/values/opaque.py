@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import Any
 
+from metaflow_core import settings
 from metaflow_core.errors import UnreadableArtifact
 from metaflow_core.values import registry
 from metaflow_core.values.node import Node
@@ -13,7 +13,6 @@ from metaflow_core.values.registry import FromTree, Unstorable
 from metaflow_core.values.typename import type_name
 
 CODEC = "cloudpickle"
-SETTING = "METAFLOW_OPAQUE_ARTIFACTS"
 
 
 class OpaqueValue:
@@ -66,6 +65,8 @@ def to_node(value: Any) -> Node:
     try:
         payload = cloudpickle.dumps(value, protocol=5)
     except Exception as error:
+        if isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError):
+            raise Unstorable(type_name(type(value)), "it is nested too deeply") from error
         from metaflow_core.values.culprit import find
 
         path, part = find(value)
@@ -111,10 +112,10 @@ def to_tree(value: Any, write: registry.ToTree) -> Node:
 
 def check_allowed(language: str, type: str) -> None:
     """``UnreadableArtifact`` when opaque values are refused by the setting."""
-    if os.environ.get(SETTING, "").lower() == "refuse":
+    if settings.get("OPAQUE_ARTIFACTS") == "refuse":
         raise UnreadableArtifact(
             f"The artifact holds an opaque value ({type}, written in {language}), and loading it could execute code. "
-            f"{SETTING}=refuse forbids that; unset it if you trust whoever wrote the artifact."
+            f"METAFLOW_OPAQUE_ARTIFACTS=refuse forbids that; unset it if you trust whoever wrote the artifact."
         )
 
 
@@ -130,4 +131,4 @@ def summarize(value: Any) -> str:
 
 
 def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(".")

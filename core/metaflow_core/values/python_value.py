@@ -5,22 +5,32 @@ from __future__ import annotations
 from typing import Any
 
 from metaflow_core.values.node import Node, Tree
+from metaflow_core.values.registry import FromTree, codec_of_kind
+
+
+def from_foreign_tree(tree: Tree) -> Any:
+    """The Python value of a tree that another language made: its tables are of the kind that a setting chooses."""
+    return _read(tree, from_foreign_tree)
 
 
 def from_tree(tree: Tree) -> Any:
-    """The Python value of a tree, whichever language made it."""
+    """The Python value of a tree that Python made."""
+    return _read(tree, from_tree)
+
+
+def _read(tree: Tree, read: FromTree) -> Any:
     cls = type(tree)
     if cls is list:
-        return [from_tree(item) for item in tree]  # type: ignore[union-attr]
+        return [read(item) for item in tree]  # type: ignore[union-attr]
     if not isinstance(tree, Node):
         return tree
     kind, value = tree.kind, tree.value
     if kind == "dict":
-        return dict(zip(from_tree(tree.fields["keys"]), from_tree(value), strict=True))
+        return dict(zip(read(tree.fields["keys"]), read(value), strict=True))
     if kind in _SEQUENCES:
         if tree.data is not None:
-            return _elements(tree)
-        return _SEQUENCES[kind](from_tree(value))
+            return _elements(tree, read)
+        return _SEQUENCES[kind](read(value))
     if kind in _SCALARS:
         if tree.data is not None:
             from metaflow_core.values.columns import to_list
@@ -31,21 +41,23 @@ def from_tree(tree: Tree) -> Any:
         real, imaginary = value  # type: ignore[misc, str-unpack]
         return complex(real, imaginary)  # type: ignore[arg-type]
     if kind == "bytearray":
-        return bytearray(from_tree(value))
+        return bytearray(read(value))
     if kind == "range":
         return range(*value)  # type: ignore[misc]
-    from metaflow_core.values.registry import codec_of_kind
+    if read is from_foreign_tree and kind in ("dataframe", "categorical"):
+        from metaflow_core.values import foreign_tables
 
-    return codec_of_kind(kind).from_tree(tree, from_tree)
+        return foreign_tables.read(tree, read)
+    return codec_of_kind(kind).from_tree(tree, read)
 
 
-def _elements(tree: Node) -> list[Any]:
+def _elements(tree: Node, read: FromTree) -> list[Any]:
     """The elements of a list that is held as an array."""
     assert tree.data is not None
     if tree.layout.get("cells") == "json":
         from metaflow_core.values.pack import cells
 
-        return [from_tree(item) for item in cells(tree.data)]
+        return [read(item) for item in cells(tree.data)]
     from metaflow_core.values.columns import to_list
 
     return to_list(tree.data)

@@ -1,0 +1,28 @@
+"""What data frames and factors of another language are in Python: pandas, Polars or Arrow, by the setting ``TABLES``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from metaflow_core import settings
+from metaflow_core.values.node import Node
+from metaflow_core.values.registry import FromTree, codec_of_kind
+
+
+def read(tree: Node, read_part: FromTree) -> Any:
+    """The value of a node of the kind ``dataframe`` or ``categorical``; Arrow data where pandas is absent."""
+    choice = settings.get("TABLES")
+    if choice == "pandas":
+        try:
+            return codec_of_kind(tree.kind).from_tree(tree, read_part)
+        except ModuleNotFoundError as error:
+            if error.name != "pandas":
+                raise
+    from metaflow_core.values import as_arrow
+
+    data = as_arrow.table(tree) if tree.kind == "dataframe" else tree.data
+    if choice != "polars":
+        return data
+    import polars
+
+    return polars.from_arrow(data)
