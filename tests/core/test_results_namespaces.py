@@ -248,6 +248,7 @@ def test_runs_that_were_kept_show_the_tags_of_now(history: Any) -> None:
     for run in Flow("F"):
         Run(run.pathspec).add_tag("in the loop")
         assert "in the loop" in run.tags
+    kept = list(Flow("F"))
     history.db.execute("DELETE FROM run_tags WHERE tag = 'new'")  # as another process would
     assert [run.id for run in kept if "new" in run.tags] == []
 

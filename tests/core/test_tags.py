@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from textwrap import dedent
 from typing import Any
 
 import pytest
-from metaflow_core.errors import MetaflowTaggingError
+from metaflow_core.errors import MetadataError, MetaflowTaggingError
 from metaflow_core.hookspecs import hookimpl
+from metaflow_core.metadata.backend import open_backend
+from metaflow_core.metadata.tags import change_tags
 from metaflow_core.plugins import manager
 from metaflow_core.results import DataArtifact, Flow, Run, Step, Task
 
@@ -168,21 +171,49 @@ def test_sixteen_processes_lose_no_tag(run: Run) -> None:
     assert len(run.tag_history) == 1 + 16 * 4
 
 
-def test_together_processes_respect_the_limit(run: Run) -> None:
-    program = """
-        import sys
-        from metaflow_core.errors import MetaflowTaggingError
-        from metaflow_core.results import Run
+def test_a_change_waits_for_another_and_then_sees_it(run: Run, history: Any) -> None:
+    run.add_tags([f"t{i}" for i in range(48)])
+    other = open_backend()
+    refused = []
 
-        for turn in range(20):
-            try:
-                Run("F/1").add_tag(f"{turn}-{sys.argv[1]}")
-            except MetaflowTaggingError:
-                pass
-    """
-    workers = [subprocess.Popen([sys.executable, "-c", dedent(program), str(n)]) for n in range(4)]
-    assert [worker.wait() for worker in workers] == [0] * 4
-    assert len(run.user_tags) == 50
+    def add_one_too_many() -> None:
+        try:
+            change_tags(other.db, run._row.pk, ["too many"], identity="user:will")
+        except MetaflowTaggingError as error:
+            refused.append(str(error))
+
+    thread = threading.Thread(target=add_one_too_many)
+    with history.db.transaction():
+        run.add_tag("the fiftieth")
+        thread.start()
+        thread.join(0.3)  # it must not get through, however long it tries
+        assert thread.is_alive()
+    thread.join()
+    other.close()
+    assert len(refused) == 1 and len(run.user_tags) == 50
+
+
+def test_a_change_that_fails_half_way_leaves_nothing(run: Run, history: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    executemany = type(history.db).executemany
+
+    def fail_at_events(db: Any, sql: str, rows: Any) -> None:
+        if "tag_events" in sql:
+            raise MetadataError("the disk is full")
+        executemany(db, sql, rows)
+
+    monkeypatch.setattr(type(history.db), "executemany", fail_at_events)
+    with pytest.raises(MetadataError):
+        run.replace_tags(["first"], ["a", "b"])
+    assert run.user_tags == {"first"}
+
+
+def test_a_run_that_began_with_too_many_tags_can_be_tidied_up(history: Any) -> None:
+    history.run(tags=[f"t{i}" for i in range(60)])
+    run = Run("F/1")
+    run.remove_tags(["t0", "t1"])
+    assert len(run.user_tags) == 58
+    with pytest.raises(MetaflowTaggingError, match="at most 50"):
+        run.replace_tag("t2", "new")
 
 
 # --- plugins hear of changes ---
