@@ -1,4 +1,4 @@
-"""What data frames and factors of another language are in Python: pandas, Polars or Arrow, by the setting ``TABLES``."""
+"""What data frames and factors of another language are in Python: what the setting ``TABLES`` says."""
 
 from __future__ import annotations
 
