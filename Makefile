@@ -47,7 +47,7 @@ lint: .venv/.dev ## Check style, types and layers
 
 docs: .venv/.dev ## Build the documentation into site/
 	@echo "==> Building site/"
-	@$(bin)/mkdocs build --quiet --strict
+	@$(bin)/mkdocs build --strict
 
 clean: ## Remove .venv and everything that was built
 	@rm -rf .venv site build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
