@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -12,7 +13,7 @@ from metaflow_core import settings
 from metaflow_core.engine.interface import Compute, TaskExited, TaskRequest, TaskStarted
 from metaflow_core.hookspecs import hookimpl
 
-from metaflow_plugins.local_launcher import Launcher
+from metaflow_plugins.local_launcher import Launcher, signal_group
 
 
 @hookimpl
@@ -28,18 +29,19 @@ class LocalCompute:
 
     name = "local"
 
-    def open(self, run_task: Callable[[TaskRequest], int], spawn_command: Sequence[str]) -> None:
+    def open(self, run_task: Callable[[TaskRequest], int], command: Callable[[TaskRequest], Sequence[str]]) -> None:
         ours, theirs = socket.socketpair()
         pid = os.fork()
         if pid == 0:
             ours.close()
             fork = settings.get("LAUNCHER") == "fork"
-            Launcher(theirs, run_task, None if fork else spawn_command, settings.get("TASK_MEMORY_LIMIT")).serve()
+            Launcher(theirs, run_task, None if fork else command, settings.get("TASK_MEMORY_LIMIT")).serve()
         theirs.close()
         self._pid = pid
         self._socket = ours
         self._received = b""
         self._requests: dict[str, TaskRequest] = {}
+        self._pids: dict[str, int] = {}
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -47,7 +49,8 @@ class LocalCompute:
     def start(self, request: TaskRequest, stdout: int, stderr: int) -> None:
         self._requests[request.key] = request
         message = json.dumps({"start": request}).encode() + b"\n"
-        socket.send_fds(self._socket, [message], [stdout, stderr])
+        with suppress(ConnectionError):  # the launcher is gone: the next events tell
+            socket.send_fds(self._socket, [message], [stdout, stderr])
 
     def events(self) -> list[TaskStarted | TaskExited]:
         try:
@@ -57,22 +60,28 @@ class LocalCompute:
         except ConnectionError:
             data = b""
         if not data:
-            # The launcher is gone, and its tasks with it.
-            lost = [
-                TaskExited(request, -9, "The process that starts tasks was killed.")
-                for request in self._requests.values()
-            ]
-            self._requests.clear()
-            return list(lost)
+            return self._lost()
         *lines, self._received = (self._received + data).split(b"\n")
         found: list[TaskStarted | TaskExited] = []
         for line in lines:
             event = json.loads(line)
             if "pid" in event:
+                self._pids[event["key"]] = event["pid"]
                 found.append(TaskStarted(self._requests[event["key"]], event["pid"]))
             else:
+                self._pids.pop(event["key"], None)
                 found.append(TaskExited(self._requests.pop(event["key"]), event["code"], event.get("message", "")))
         return found
+
+    def _lost(self) -> list[TaskStarted | TaskExited]:
+        """The launcher is gone, so nobody would see its tasks end: end them."""
+        for pid in self._pids.values():
+            signal_group(pid, signal.SIGKILL)
+        self._pids.clear()
+        reason = "The process that starts tasks was killed, so the task could not go on."
+        lost = [TaskExited(request, -9, reason) for request in self._requests.values()]
+        self._requests.clear()
+        return list(lost)
 
     def kill(self, request: TaskRequest, force: bool) -> None:
         with suppress(ConnectionError):

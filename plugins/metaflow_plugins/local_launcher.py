@@ -35,15 +35,16 @@ class Launcher:
         self,
         driver: socket.socket,
         run_task: Callable[[TaskRequest], int],
-        spawn_command: Sequence[str] | None,
+        command: Callable[[TaskRequest], Sequence[str]] | None,
         memory_limit: int | None,
     ) -> None:
         self._driver = driver
         self._run_task = run_task
-        self._spawn_command = spawn_command
+        self._command = command  # None: tasks are forks
         self._memory_limit = memory_limit
         self._keys: dict[int, str] = {}
         self._received = b""
+        self._unsent = b""
         self._files: list[int] = []
         self._wanted = mmap.mmap(-1, len(WARM))  # tasks set a byte when they had to import that module
 
@@ -64,11 +65,13 @@ class Launcher:
         poll.register(woken, select.POLLIN)
         try:
             while True:
+                poll.modify(self._driver, select.POLLIN | select.POLLOUT if self._unsent else select.POLLIN)
                 ready = dict(poll.poll())
                 if woken in ready:
                     os.read(woken, 4096)
                 self._reap()
-                if self._driver.fileno() in ready and not self._receive():
+                self._send()
+                if ready.get(self._driver.fileno(), 0) & ~select.POLLOUT and not self._receive():
                     break
         except BaseException:
             sys.excepthook(*sys.exc_info())
@@ -132,13 +135,17 @@ class Launcher:
 
                 limit = self._memory_limit << 20
                 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-            if self._spawn_command is not None:
-                command = [*self._spawn_command, *request.as_arguments()]
+            if self._command is not None:
+                command = list(self._command(request))
                 os.execvp(command[0], command)
             _make_streams()
             _reseed()
             atexit._clear()  # what the driver has registered is the driver's
             code = self._run_task(request)
+            # What ends a Python program: threads that are no daemons are waited for, then exit handlers run.
+            threading = sys.modules.get("threading")
+            if threading is not None:
+                threading._shutdown()
             atexit._run_exitfuncs()
             for i, module in enumerate(WARM):
                 if module in sys.modules:
@@ -158,7 +165,7 @@ class Launcher:
             if found is None:
                 return
             # What the task has started ends with it. The group exists as long as its leader is not reaped.
-            _signal_group(found.si_pid, signal.SIGKILL)
+            signal_group(found.si_pid, signal.SIGKILL)
             _, status = os.waitpid(found.si_pid, 0)
             key = self._keys.pop(found.si_pid, None)
             if key is not None:
@@ -167,24 +174,34 @@ class Launcher:
     def _kill(self, key: str, number: int) -> None:
         for pid, name in self._keys.items():
             if name == key:
-                _signal_group(pid, number)
+                signal_group(pid, number)
 
     def _end_all(self) -> None:
         for pid in self._keys:
-            _signal_group(pid, signal.SIGTERM)
+            signal_group(pid, signal.SIGTERM)
         end = time.monotonic() + GRACE_SECONDS
         while self._keys and time.monotonic() < end:
             self._reap()
             time.sleep(0.01)
         for pid in self._keys:
-            _signal_group(pid, signal.SIGKILL)
+            signal_group(pid, signal.SIGKILL)
 
     def _tell(self, **event: Any) -> None:
-        with suppress(OSError):  # the driver is gone: the next receive tells
-            self._driver.sendall(json.dumps(event).encode() + b"\n")
+        self._unsent += json.dumps(event).encode() + b"\n"
+        self._send()
+
+    def _send(self) -> None:
+        # Never wait: a driver that asks for many tasks at once does not read before it has asked for all.
+        try:
+            while self._unsent:
+                self._unsent = self._unsent[self._driver.send(self._unsent, socket.MSG_DONTWAIT) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._unsent = b""  # the driver is gone: the next receive tells
 
 
-def _signal_group(pid: int, number: int) -> None:
+def signal_group(pid: int, number: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
 

@@ -125,7 +125,7 @@ def _before_command(ctx: click.Context, /, **options: Any) -> None:
     if options["environment"] != "local":
         raise errors.CommandException(f"There is no environment {options['environment']!r}. Known: local.")
     attach(context.flow, options["with_"])
-    context.arguments = [argument for text in options["with_"] for argument in ("--with", text)]
+    context.arguments = _given(ctx)
     context.flow_options = options
     context.banner(f"Metaflow {__version__} executing {context.flow.name} for {identity.identity()}")
     if options["pylint"]:
@@ -133,6 +133,22 @@ def _before_command(ctx: click.Context, /, **options: Any) -> None:
     if ctx.invoked_subcommand is None:
         command = ctx.command.get_command(ctx, "check")  # type: ignore[attr-defined]
         ctx.invoke(command)
+
+
+def _given(ctx: click.Context) -> list[str]:
+    """The options that were given before the command, for starting the program again in the same way."""
+    found: list[str] = []
+    for option in ctx.command.params:
+        name = str(option.name)
+        if name == "quiet" or ctx.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        value = ctx.params[name]
+        if isinstance(value, bool):
+            found.append(option.opts[0] if value or not option.secondary_opts else option.secondary_opts[0])
+        else:
+            for text in value if isinstance(value, (tuple, list)) else [value]:
+                found += [option.opts[0], str(text)]
+    return found
 
 
 def _pylint(context: FlowContext) -> None:
@@ -173,6 +189,7 @@ def main(flow: FlowDef, program: Sequence[str], arguments: Sequence[str] | None 
 
 def execute(flow: FlowDef, program: Sequence[str], arguments: list[str]) -> int:
     """Carry out a command line and return the exit code."""
+    _open_standard_streams()
     try:
         group = command_line(flow)
         name = os.path.basename(flow.file or program[-1])
@@ -199,6 +216,21 @@ def execute(flow: FlowDef, program: Sequence[str], arguments: list[str]) -> int:
         # The reader has gone (`show | head`). Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
+
+
+def _open_standard_streams() -> None:
+    """Closed ones (`>&-`) become /dev/null: else the next file that is opened would be taken for them."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            if nothing != number:
+                os.dup2(nothing, number)
+                os.close(nothing)
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def show_error(error: errors.MetaflowException) -> None:

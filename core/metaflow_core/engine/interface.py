@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from metaflow_core.engine.state import TaskState
@@ -71,11 +71,11 @@ class Compute(Protocol):
 
     name: str
 
-    def open(self, run_task: Any, spawn_command: Sequence[str]) -> None:
+    def open(self, run_task: Callable[[TaskRequest], int], command: Callable[[TaskRequest], Sequence[str]]) -> None:
         """Get ready. Called early: no thread, connection or event loop exists yet, so it is safe to fork.
 
-        ``run_task(request)`` executes an attempt in a forked process; ``spawn_command`` starts the program that has
-        the ``step`` command, for places where a fork can't be had.
+        ``run_task(request)`` executes an attempt in a forked process and returns its exit code; ``command(request)``
+        is the command line that executes it in a process of its own, for places where a fork can't be had.
         """
 
     def fileno(self) -> int:

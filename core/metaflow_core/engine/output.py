@@ -56,8 +56,8 @@ class Output:
         if not self._broken:
             try:
                 self._stream.flush()
-            except BrokenPipeError:
-                self._stop()
+            except OSError as error:
+                self._stop(error)
 
     def _write(self, text: str) -> None:
         if self._broken:
@@ -67,13 +67,19 @@ class Output:
         except UnicodeEncodeError:
             encoding = getattr(self._stream, "encoding", None) or "ascii"
             self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        except BrokenPipeError:
-            self._stop()
+        except OSError as error:
+            self._stop(error)
 
-    def _stop(self) -> None:
-        # Nobody reads any more (`run | head`): the run goes on, its logs are kept.
+    def _stop(self, error: OSError) -> None:
+        # Nobody reads any more (`run | head`), or the disk with the output is full: the run goes on, its logs are kept.
         self._broken = True
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, self._stream.fileno())
+        os.close(nothing)
+        if not isinstance(error, BrokenPipeError):
+            print(
+                f"The output can't be written: {error.strerror}. The run goes on; its logs are kept.", file=sys.stderr
+            )
 
     @staticmethod
     def _columns() -> int:

@@ -74,7 +74,8 @@ class Plan:
         if kind in ("foreach", "parallel"):
             self._ready.append(_FanOut(targets[0], frames, task_pk, task_id, transition["num_splits"]))
         elif kind == "split":
-            for i, target in enumerate(targets):
+            # Each is put in front of the others, so the last goes first.
+            for i, target in reversed(list(enumerate(targets))):
                 self._lead(target, [*frames, [task_id, "split", i, len(targets)]], task_pk, i)
         else:
             self._lead(targets[0], frames, task_pk, -1)

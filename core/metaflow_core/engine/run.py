@@ -58,9 +58,12 @@ def open_compute(flow: FlowDef, backend: Backend, options: RunOptions) -> Comput
     def run_task(request: TaskRequest) -> int:
         return run_attempt(flow, backend, settings, request)
 
+    def command(request: TaskRequest) -> list[str]:
+        return [*options.program, *request.as_arguments(), *settings.as_arguments()]
+
     sys.stdout.flush()
     sys.stderr.flush()
-    compute.open(run_task, [*options.program])
+    compute.open(run_task, command)
     return compute
 
 

@@ -7,6 +7,7 @@ import select
 import signal
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,7 @@ from metaflow_core.metadata.recording import RunRow
 from metaflow_core.store.logs import LogWriter, Stream, log_key
 
 READ_SIZE = 1 << 16
+PIPE_SIZE = 1 << 20  # of the largest pipe that Linux gives without privileges
 GRACE_SECONDS = 5.0  # between asking a task to end and ending it
 
 
@@ -96,6 +98,7 @@ class Scheduler:
         """Run to the end and return the run's status: ``completed``, ``failed`` or ``interrupted``."""
         self._began = time.monotonic()
         self._policies = {step.name: _Policy.of(step_decorators(step)) for step in self.flow}
+        self.limits.max_workers = min(self.limits.max_workers, _most_workers())
         self._poll.register(self.compute.fileno(), select.POLLIN)
         beat_every = settings.get("HEARTBEAT_SECONDS")
         next_beat = self._began + beat_every
@@ -197,7 +200,8 @@ class Scheduler:
                 else:
                     self._ended(task, event.code, event.message)
         for fd in ready:
-            if fd in self._pipes:
+            # Output that is here before the news of its task waits, so that "Task is starting." comes first.
+            if fd in self._pipes and self._pipes[fd].pid is not None:
                 self._read(self._pipes[fd], fd)
         for task in self._running.values():
             task.log.flush()
@@ -233,8 +237,10 @@ class Scheduler:
 
     def _ended(self, task: _Running, code: int, message: str) -> None:
         for fd in list(task.pipes):
-            while self._read(task, fd):
-                pass
+            # No more than the pipe could hold: what the task has started may still write, without end.
+            for _ in range(PIPE_SIZE // READ_SIZE):
+                if not self._read(task, fd):
+                    break
             if fd in task.pipes:  # something that the task has started still holds it
                 self._show(task, task.pipes[fd][0], task.pipes[fd][1].end())
                 self._close_pipe(task, fd)
@@ -245,6 +251,8 @@ class Scheduler:
             text = message or self._cause(task, code)
             error = {"type": "TaskDied", "message": text, "stacktrace": "", "language": self.flow[work.step].language}
             recording.fail_attempt(self.backend.db, work.task_pk, work.attempt, error, task.pid or 0)
+            if task.log.truncated:
+                self._say(task, text, "stderr")
             self._show(task, "stderr", [(text.encode(), True)])
         task.log.close()
         del self._running[task.request.key]
@@ -359,6 +367,17 @@ class Scheduler:
         clock = f"{seconds // 60}:{seconds % 60:02d}"
         failed = f", {self.failed} failed" if self.failed else ""
         return f"{len(self._running)} running, {self.done} done{failed} · {clock}"
+
+
+def _most_workers() -> int:
+    """How many tasks this process has file descriptors for: two pipes each, at both ends until they are handed over."""
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, (limit - 64) // 4) if limit != resource.RLIM_INFINITY else 1 << 30
 
 
 def _starting(request: TaskRequest) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from metaflow_core import errors, identity
 from metaflow_core.decorators.resolve import flow_decorators, step_decorators
@@ -31,6 +32,11 @@ class TaskSettings:
     max_num_splits: int = 100
     namespace: str | None = None  # of the client inside tasks; None: the identity's, "": global
     options: dict[str, Any] | None = None  # given to flow decorators
+
+    def as_arguments(self) -> list[str]:
+        """The settings as arguments of the ``step`` command; ``options`` stand before the command."""
+        namespace = [] if self.namespace is None else ["--namespace", self.namespace]
+        return ["--max-num-splits", str(self.max_num_splits), *namespace]
 
 
 def runtime_of(language: str) -> LanguageRuntime:
@@ -104,7 +110,7 @@ def _open_state(flow: FlowDef, backend: Backend, settings: TaskSettings, request
 
 def _run_body(state: TaskState, decorators: Sequence[StepDecorator]) -> BaseException | None:
     """The error with which the body, or a decorator around it, ended."""
-    step = state.step
+    step, process = state.step, os.getpid()
     error: BaseException | None = None
     entered: list[StepDecorator] = []
     try:
@@ -116,16 +122,34 @@ def _run_body(state: TaskState, decorators: Sequence[StepDecorator]) -> BaseExce
             raise errors.InvalidNextException(
                 f"Step {step.name} ended without calling next. Its last statement must say where the flow goes."
             )
-    except SystemExit as stop:
-        error = errors.TaskDied(f"The code of step {step.name} ended the process: exit({stop.code!r}).")
     except BaseException as raised:
         error = raised
+    if os.getpid() != process:
+        _end_fork(state, error)
+    if isinstance(error, SystemExit):
+        error = errors.TaskDied(f"The code of step {step.name} ended the process: exit({error.code!r}).")
     for decorator in reversed(entered):
         try:
             decorator.after(state, error)
         except BaseException as raised:
             error = error or raised
     return error
+
+
+def _end_fork(state: TaskState, error: BaseException | None) -> NoReturn:
+    """A process that the step's code has forked came out of the body: it is not the task, so it has no result."""
+    code = 1
+    try:
+        if isinstance(error, SystemExit):
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        elif error is None:
+            code = 0
+        else:
+            state.report(error)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
 
 
 def _failure(state: TaskState, error: BaseException) -> recording.Result:

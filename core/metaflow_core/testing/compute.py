@@ -95,7 +95,7 @@ class ComputeContract:
 
     @pytest.fixture
     def start(self, compute: Compute) -> Iterator[Callable[[str, str], Running]]:
-        compute.open(run_task, [sys.executable, "-c", "raise SystemExit('no program')"])
+        compute.open(run_task, lambda request: [sys.executable, "-c", "raise SystemExit('no program')"])
         yield lambda step, task_id: Running(compute, TaskRequest("1", step, task_id, 0))
         compute.close()
 
