@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import click
@@ -56,7 +57,8 @@ class FlowContext:
     def banner(self, text: str) -> None:
         """Tell the user something that is no result: to stderr, and not when ``--quiet``."""
         if not self.quiet:
-            click.echo(text, err=True)
+            with suppress(OSError):  # a run does not end because nobody hears of it
+                click.echo(text, err=True)
 
 
 class FlowCommands(click.Group):

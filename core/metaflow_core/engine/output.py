@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import suppress
 from typing import IO
 
 CLEAR = "\r\x1b[K"
@@ -77,9 +78,9 @@ class Output:
         os.dup2(nothing, self._stream.fileno())
         os.close(nothing)
         if not isinstance(error, BrokenPipeError):
-            print(
-                f"The output can't be written: {error.strerror}. The run goes on; its logs are kept.", file=sys.stderr
-            )
+            text = f"The output can't be written: {error.strerror}. The run goes on; its logs are kept."
+            with suppress(OSError):
+                print(text, file=sys.stderr, flush=True)
 
     @staticmethod
     def _columns() -> int:
