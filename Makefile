@@ -12,11 +12,14 @@ inputs = pyproject.toml constraints.txt tools/setup.sh core/metaflow_core/__init
 .PHONY: setup demo test bench lint docs compat clean help
 
 # Stamps: an environment is made again when one of its inputs is newer. The larger one serves for the smaller one too.
+# They hold the path of the checkout, because an environment can't be moved.
+$(shell [ "$$(cat .venv/.run 2>/dev/null)" = "$$(pwd -P)" ] || rm -f .venv/.run .venv/.dev)
+
 .venv/.run: $(inputs)
-	@tools/setup.sh run && touch $@
+	@tools/setup.sh run && pwd -P > $@
 
 .venv/.dev: $(inputs)
-	@tools/setup.sh dev && touch .venv/.run $@
+	@tools/setup.sh dev && pwd -P > .venv/.run && touch $@
 
 setup: .venv/.run ## Make .venv, with bin/python and bin/metaflow
 	@echo "Ready: $(bin)/python, $(bin)/metaflow"

@@ -26,8 +26,9 @@ system_packages() {
     [ "$as_root" != no ] || fail "$purpose is missing, and installing it needs root. Run this, then repeat:
     sudo apt-get install -y $*"
     say "Installing $purpose: $*"
-    logged $as_root env DEBIAN_FRONTEND=noninteractive sh -c \
-        'apt-get install -y --no-install-recommends "$@" || { apt-get update && apt-get install -y --no-install-recommends "$@"; }' sh "$@"
+    # The list of packages may be missing or old: only then is it fetched.
+    install="apt-get install -y --no-install-recommends $*"
+    logged $as_root env DEBIAN_FRONTEND=noninteractive sh -c "$install || { apt-get update && $install; }"
 }
 
 # Runs a command with its output in a log, which is shown if it fails.
@@ -67,13 +68,18 @@ has_venv || fail "$python still has no venv module. Set PYTHON=/path/to/python3 
 # --- the environment -------------------------------------------------------------------------------------------------
 
 # An environment can't be moved: made elsewhere, its scripts start a Python that may be gone.
-usable() { [ "$(.venv/bin/python -c 'import pip, sys; print(sys.prefix)' 2>/dev/null)" = "$PWD/.venv" ] && head -n 3 .venv/bin/pip | grep -qF "$PWD/.venv/bin/python"; }
+usable() {
+    [ "$(.venv/bin/python -c 'import pip, sys; print(sys.prefix)' 2>/dev/null)" = "$PWD/.venv" ] &&
+        head -n 3 .venv/bin/pip | grep -qF "$PWD/.venv/bin/python"
+}
 if ! usable; then
     say "Making .venv with $("$python" --version)"
     logged "$python" -m venv --clear .venv
 fi
 
-pip() { logged .venv/bin/python -m pip --no-input --disable-pip-version-check install --no-compile -c constraints.txt "$@"; }
+pip() {
+    logged .venv/bin/python -m pip --no-input --disable-pip-version-check install --no-compile -c constraints.txt "$@"
+}
 say "Installing Python packages ($extras)"
 pip hatchling editables
 pip --no-build-isolation -e ".[$extras]"

@@ -61,11 +61,19 @@ def test_make_prepares_the_environment_again_only_when_an_input_changed(checkout
     assert not any(up_to_date(f".venv/{stamp.name}") for stamp in stamps)
     (checkout / ".venv").mkdir()
     for stamp in stamps:
-        stamp.touch()
+        stamp.write_text(f"{checkout.resolve()}\n")
     assert all(up_to_date(f".venv/{stamp.name}") for stamp in stamps)
     later = stamps[0].stat().st_mtime + 10
     os.utime(checkout / changed, (later, later))
     assert not any(up_to_date(f".venv/{stamp.name}") for stamp in stamps)
+
+
+def test_an_environment_that_was_moved_is_made_again(checkout: Path) -> None:
+    (checkout / ".venv").mkdir()
+    stamp = checkout / ".venv/.run"
+    stamp.write_text("/somewhere/else\n")
+    assert subprocess.run(["make", "--question", ".venv/.run"], cwd=checkout, capture_output=True).returncode == 1
+    assert not stamp.exists()
 
 
 def setup(checkout: Path, **environment: str) -> subprocess.CompletedProcess[str]:
