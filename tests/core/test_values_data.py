@@ -551,7 +551,7 @@ def mapped(path: Path, encoded: Encoded) -> Stored:
 def test_arrays_are_read_from_the_mapped_file_and_can_be_changed(tmp_path: Path) -> None:
     from metaflow_core.values import buffers
 
-    stored = mapped(tmp_path / "a", encode(RNG.normal(size=(100, 10))))
+    stored = mapped(tmp_path / "a", encode(RNG.normal(size=(100_000, 2))))
     array = decode(stored)
     memory = array
     while not isinstance(memory, buffers._Memory):
@@ -564,6 +564,12 @@ def test_arrays_are_read_from_the_mapped_file_and_can_be_changed(tmp_path: Path)
     view = stored.read().toreadonly()
     stored.read = lambda: view
     assert not decode(stored).flags.writeable
+
+    small = store(encode(np.arange(3)))
+    assert small.read is not None
+    fixed = small.read().toreadonly()
+    small.read = lambda: fixed
+    assert decode(small).flags.writeable
 
     frame = decode(mapped(tmp_path / "b", encode(pd.DataFrame({"x": np.arange(1000.0)}))))
     frame.loc[0, "x"] = 7.0

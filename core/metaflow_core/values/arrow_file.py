@@ -24,6 +24,7 @@ from metaflow_core.values.version import VERSION, check_version
 
 HEADER = b"metaflow"
 _MAX_HEADER = 1 << 16  # bytes of structure that may stand in the header
+_COPIED = 1 << 20  # bytes up to which a read-only payload is copied, so that its arrays can be changed
 _CHECKED = 64 << 20  # files up to this size are checked in full before they are read
 
 
@@ -162,7 +163,9 @@ def distinct(names: list[str]) -> list[str]:
 
 
 def read(payload: memoryview) -> Tree:
-    """The tree of a file. Its arrays are views of ``payload``."""
+    """The tree of a file. Its arrays are views of ``payload``; of a small one that is read-only, views of a copy."""
+    if payload.readonly and len(payload) <= _COPIED:
+        payload = memoryview(bytearray(payload))
     buffer = pa.py_buffer(payload)
     try:
         reader = pa.ipc.open_file(pa.BufferReader(buffer))

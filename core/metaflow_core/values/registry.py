@@ -36,7 +36,8 @@ class ValueCodec(Protocol):
     with a dot (``"shop.Money"``), names without one are the core's.
 
     A codec whose ``types`` and ``kinds`` are ``("*",)`` is the whole of its language: it is given every value and
-    every tree, bare scalars and lists included. That is how R is plugged in.
+    every tree, bare scalars and lists included. That is how R is plugged in. The name under which such a value's type
+    is listed is ``layout["type"]`` of its node, else ``attrs["type"]``, else its kind.
 
         class MoneyCodec:
             language, types, kinds = "python", ("shop.Money",), ("shop.Money",)
