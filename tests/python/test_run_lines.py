@@ -186,7 +186,7 @@ def test_a_run_whose_reader_leaves_completes(project: Path, run_flow: Any) -> No
 
 
 def test_unicode_and_blanks_in_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_flow: Any) -> None:
-    folder = tmp_path / 'mein Projekt – für R\'s & "mehr"'
+    folder = tmp_path / 'mein Projekt für R\'s & "mehr"'
     folder.mkdir()
     monkeypatch.chdir(folder)
     for launcher in ("fork", "spawn"):
