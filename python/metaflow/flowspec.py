@@ -78,7 +78,8 @@ class FlowSpec:
         defined = _defined(type(self)).get(name, _ABSENT)
         if defined is _ABSENT and state is not None:
             state.set(name, value)
-        elif state is None or hasattr(type(defined), "__set__"):  # a property of the user's class sets something else
+        elif state is None or (hasattr(type(defined), "__set__") and name not in vars(FlowSpec)):
+            # A property of the user's class sets something else.
             object.__setattr__(self, name, value)
         else:
             _check_assignable(self, name, defined)

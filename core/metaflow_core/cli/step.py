@@ -7,7 +7,7 @@ import click
 from metaflow_core import identity
 from metaflow_core.cli.flow import FlowContext
 from metaflow_core.engine.interface import TaskRequest
-from metaflow_core.engine.run import RunOptions, create_run
+from metaflow_core.engine.run import RunOptions, create_run, stay_in_project
 from metaflow_core.engine.task import TaskSettings, run_attempt, runtime_of
 from metaflow_core.errors import CommandException
 from metaflow_core.graph.model import FlowDef
@@ -39,6 +39,7 @@ def step_command(
     """Run one attempt of one task of an existing run."""
     if name not in context.flow:
         raise CommandException(f"There is no step {name!r}. Steps: {', '.join(context.flow.steps)}.")
+    stay_in_project(context.backend)
     runtime_of(context.flow[name].language).prepare(context.flow)
     request = TaskRequest(run_id, name, task_id, attempt, max_attempts, fallback)
     settings = TaskSettings(max_num_splits, namespace, context.flow_options)

@@ -49,8 +49,7 @@ def open_compute(flow: FlowDef, backend: Backend, options: RunOptions) -> Comput
     if compute is None:
         raise PluginError("No installed plugin runs tasks on this machine. `metaflow doctor` lists the plugins.")
 
-    # A step that changes its working directory still reads the project it belongs to.
-    os.environ["METAFLOW_DATASTORE_SYSROOT_LOCAL"] = project_settings.project_root()
+    stay_in_project(backend)
     # What every task needs is loaded before the first one is forked.
     for module in ("encoder", "decoder", "opaque", "python_tree", "python_value"):
         importlib.import_module(f"metaflow_core.values.{module}")
@@ -65,6 +64,15 @@ def open_compute(flow: FlowDef, backend: Backend, options: RunOptions) -> Comput
     sys.stderr.flush()
     compute.open(run_task, command)
     return compute
+
+
+def stay_in_project(backend: Backend) -> None:
+    """See to it that a step that changes its working directory still reads the project it belongs to."""
+    os.environ["METAFLOW_DATASTORE_SYSROOT_LOCAL"] = project_settings.project_root()
+    if project_settings.get("METADATA_URL"):
+        os.environ["METAFLOW_METADATA_URL"] = backend.metadata_url
+    if project_settings.get("DEFAULT_DATASTORE") != "local":
+        os.environ["METAFLOW_DEFAULT_DATASTORE"] = backend.storage_url
 
 
 def create_run(

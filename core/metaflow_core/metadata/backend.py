@@ -12,6 +12,9 @@ from metaflow_core.plugins import hook
 from metaflow_core.store.interface import Storage
 
 
+SQLITE = "sqlite:///"
+
+
 class Backend:
     """A database and a store, opened when first used."""
 
@@ -66,8 +69,14 @@ def open_backend(metadata_url: str | None = None, storage_url: str | None = None
     """The back end at these URLs; by default what the settings say, else ``.metaflow`` of the project."""
     folder = os.path.join(settings.project_root(), ".metaflow")
     if metadata_url is None:
-        metadata_url = settings.get("METADATA_URL") or "sqlite:///" + os.path.join(folder, "metaflow.db")
+        metadata_url = settings.get("METADATA_URL") or SQLITE + os.path.join(folder, "metaflow.db")
     if storage_url is None:
         configured = settings.get("DEFAULT_DATASTORE")
         storage_url = folder if configured in (None, "local") else configured
-    return Backend(metadata_url, storage_url)
+    return Backend(_absolute(metadata_url), _absolute(storage_url))
+
+
+def _absolute(url: str) -> str:
+    """Paths hold from the directory where the program was started, also when it changes to another one."""
+    prefix = SQLITE if url.startswith(SQLITE) else ""
+    return url if "://" in url and not prefix else prefix + os.path.abspath(url.removeprefix(prefix))
