@@ -1,0 +1,36 @@
+"""The budgets of the design, against what was measured."""
+
+from __future__ import annotations
+
+from results import Budget, Results
+
+
+def budgets(results: Results) -> list[Budget]:
+    ours, ratio = results.ours, results.ratio
+    found = [
+        Budget("`import metaflow`, above a bare Python", _difference(ours("import"), ours("python")), 50, "ms"),
+        Budget("heavy modules that `import metaflow` brings along", ours("heavy"), 0, ""),
+        Budget("3 no-op steps, against released Metaflow", ratio("linear"), 5, "x", at_least=True),
+        Budget("foreach of 1,000, per task, against released Metaflow", ratio("foreach1000"), 15, "x", at_least=True),
+    ]
+    for kind, name in (("array", "float64 array"), ("table", "Arrow table"), ("frame", "pandas table")):
+        for what in ("save", "load"):
+            key = f"large.{kind}.{what}"
+            found.append(Budget(f"1 GB {name}, {what}, against plain Arrow", ours(key), 1.5, "x"))
+            found.append(Budget(f"1 GB {name}, {what}, memory", ours(f"{key}.memory"), 1.05, "copies"))
+    for key, name in (
+        ("queries.latest", "`latest_run` among 100,000 runs"),
+        ("queries.tag", "10 runs by tags among 100,000 runs"),
+        ("queries.clash", "no run, by two common tags that 100,000 runs never have both of"),
+    ):
+        found.append(Budget(name, ours(key), 10, "ms"))
+    found += [
+        Budget("resume of 1,000 finished tasks, the whole command", ours("resume"), 1, "s"),
+        Budget("files that a run of small tasks adds, per task that prints", ours("files.task.printing"), 1, ""),
+        Budget("peak memory of the driver at 10,000 tasks, against 1,000", ours("driver.growth"), 1.25, "x"),
+    ]
+    return found
+
+
+def _difference(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a - b

