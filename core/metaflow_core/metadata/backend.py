@@ -11,7 +11,6 @@ from metaflow_core.metadata.migrate import migrate
 from metaflow_core.plugins import hook
 from metaflow_core.store.interface import Storage
 
-
 SQLITE = "sqlite:///"
 
 
