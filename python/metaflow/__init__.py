@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     timeout: Decorator
     environment: Decorator
     resources: Decorator
+    parallel: Decorator
 
 __all__ = [
     "DataArtifact",
@@ -57,6 +58,7 @@ __all__ = [
     "list_namespaces",
     "metadata",
     "namespace",
+    "parallel",
     "resources",
     "retry",
     "step",

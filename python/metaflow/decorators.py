@@ -186,6 +186,9 @@ BUILT_IN: dict[str, Decorator] = {
             "What a task needs, in MB where it is memory or disk: "
             "``@resources(cpu=1, gpu=0, disk=None, memory=4096, shared_memory=None)``.",
         ),
+        StepDecorator(
+            "parallel", "A gang: the step of ``self.next(self.train, num_parallel=4)``, see ``current.parallel``."
+        ),
     )
 }
 

@@ -29,6 +29,7 @@ SURFACE = [
     "list_namespaces",
     "metadata",
     "namespace",
+    "parallel",
     "resources",
     "retry",
     "step",

@@ -94,6 +94,17 @@ def _flow_of(ctx: click.Context) -> FlowDef:
     return context.flow
 
 
+def with_option(variable: str) -> click.Option:
+    """``--with``, which may also come from an environment variable."""
+    return click.Option(
+        ["--with", "with_"],
+        multiple=True,
+        envvar=variable,
+        metavar="DECORATOR",
+        help="Add name:key=value to each step; may be given several times.",
+    )
+
+
 def command_line(flow: FlowDef) -> click.Group:
     """The click group of a flow: the options before the command, and the commands."""
     options: list[click.Parameter] = [
@@ -103,7 +114,7 @@ def command_line(flow: FlowDef) -> click.Group:
         click.Option(["--datastore-root"], metavar="DIR", help="Directory that holds .metaflow."),
         click.Option(["--environment"], metavar="NAME", default="local", help="Where packages of steps come from."),
         click.Option(["--package-suffixes"], metavar="LIST", help="File endings that a deployment packages."),
-        click.Option(["--with", "with_"], multiple=True, metavar="DECORATOR", help="Add name:key=value to each step."),
+        with_option("METAFLOW_WITH"),
         click.Option(["--pylint/--no-pylint"], default=False, help="Check the code with pylint first, when installed."),
     ]
     for decorator in flow_decorators(flow):

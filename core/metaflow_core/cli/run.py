@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from metaflow_core import identity
-from metaflow_core.cli.flow import FlowContext
+from metaflow_core.cli.flow import FlowContext, with_option
 from metaflow_core.decorators.resolve import attach, check_decorators
 from metaflow_core.engine.run import RunOptions, create_run, execute, open_compute
 from metaflow_core.engine.scheduler import Limits
@@ -18,17 +18,20 @@ from metaflow_core.graph.parameter_options import options_for
 from metaflow_core.graph.parameters import ParameterContext, evaluate
 
 
-def run_options() -> list[click.Parameter]:
+def run_options(command: str) -> list[click.Parameter]:
     """Options that ``run`` and ``resume`` share."""
+    variable = f"METAFLOW_{command.upper()}"
     count = click.IntRange(min=1)
     return [
-        click.Option(["--tag", "tags"], multiple=True, help="Tag the run; may be given several times."),
+        click.Option(
+            ["--tag", "tags"], multiple=True, envvar=f"{variable}_TAG", help="Tag the run; may be given several times."
+        ),
         click.Option(["--max-workers"], type=count, default=16, show_default=True, help="Tasks at a time."),
         click.Option(["--max-num-splits"], type=count, default=100, show_default=True, help="Most tasks of a foreach."),
         click.Option(
             ["--max-log-size"], type=count, default=10, show_default=True, help="Most output of a task, in MB."
         ),
-        click.Option(["--with", "with_"], multiple=True, metavar="DECORATOR", help="Add name:key=value to each step."),
+        with_option(f"{variable}_WITH"),
         click.Option(["--run-id-file"], type=click.Path(dir_okay=False), help="Write the run id to this file."),
         click.Option(
             ["--namespace", "namespace"], help="Namespace of the client inside tasks; empty for the global one."
@@ -66,7 +69,7 @@ def run_command(flow: FlowDef) -> click.Command:
 
     @click.pass_obj
     def callback(context: FlowContext, /, **options: Any) -> int:
-        shared = {option.name: options.pop(str(option.name)) for option in run_options()}
+        shared = {option.name: options.pop(str(option.name)) for option in run_options("run")}
         run = prepare(context, {str(name): value for name, value in shared.items()})
         compute = open_compute(flow, context.backend, run)
         try:
@@ -78,5 +81,5 @@ def run_command(flow: FlowDef) -> click.Command:
         return 0 if execute(flow, context.backend, compute, run, row) == "completed" else 1
 
     return click.Command(
-        "run", params=[*options_for(flow), *run_options()], callback=callback, help="Run the flow on this machine."
+        "run", params=[*options_for(flow), *run_options("run")], callback=callback, help="Run the flow on this machine."
     )

@@ -1,11 +1,11 @@
-"""The step decorators that concern how a task runs anywhere: retry, catch, timeout, environment, resources."""
+"""Step decorators for tasks anywhere: retry, catch, timeout, environment, resources, parallel."""
 
 from __future__ import annotations
 
 import os
 import signal
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from metaflow_core.decorators.interface import StepDecorator
 from metaflow_core.errors import InvalidDecoratorAttribute, MetaflowException, TimeoutException
@@ -133,4 +133,25 @@ class Resources(StepDecorator):
                 self.number(key)
 
 
-STEP_DECORATORS: list[type[StepDecorator]] = [Retry, Catch, Timeout, Environment, Resources]
+class Gang(NamedTuple):
+    """What ``current.parallel`` tells a task of a gang."""
+
+    main_ip: str
+    num_nodes: int
+    node_index: int
+
+
+class Parallel(StepDecorator):
+    """The tasks of the step are a gang: they run at once, and find each other by ``current.parallel``.
+
+    On one machine all of them have the same address.
+    """
+
+    name = "parallel"
+
+    def before(self, state: TaskState) -> None:
+        index, count = state.task.frames[-1][2:]
+        state.add_to_current({"parallel": Gang("127.0.0.1", count, index)})
+
+
+STEP_DECORATORS: list[type[StepDecorator]] = [Retry, Catch, Timeout, Environment, Resources, Parallel]

@@ -267,6 +267,16 @@ class Scheduler:
         if transition and transition["kind"] in ("foreach", "parallel"):
             self._say(task, f"Foreach yields {transition['num_splits']} child steps.")
         self._say(task, "Task finished successfully.", "good")
+        if transition and transition["kind"] == "parallel" and transition["num_splits"] > self.limits.max_workers:
+            # Tasks of a gang wait for each other, so they must all run at once.
+            count = transition["num_splits"]
+            self.output.line(
+                f"num_parallel={count} needs as many workers, and there are {self.limits.max_workers}. "
+                f"Raise it: --max-workers {count}",
+                style="failed",
+            )
+            self.failed += 1
+            return
         if self.flow[work.step].is_end:
             self._reached_end = True
         self.plan.finished(work.task_pk, work.task_id, work.frames, transition)

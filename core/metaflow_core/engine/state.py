@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from metaflow_core import names
 from metaflow_core.engine import transition as transitions
+from metaflow_core.engine.current import current
 from metaflow_core.engine.inputs import Inputs
 from metaflow_core.engine.merge import merged
 from metaflow_core.errors import InvalidNextException, UnserializableValue
@@ -273,6 +274,10 @@ class TaskState:
         except UnserializableValue as error:
             place = f"the artifact {name!r}" if what == "artifact" else f"element {name} of the foreach"
             raise UnserializableValue(f"Step {self.step.name}: {place} can't be stored. {error}", error.path) from error
+
+    def add_to_current(self, fields: Mapping[str, Any]) -> None:
+        """Let ``current`` tell more to the step; for decorators."""
+        current._update(fields)
 
     # --- failures --------------------------------------------------------------------------------------------------
 
