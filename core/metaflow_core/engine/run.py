@@ -154,9 +154,11 @@ def execute(
             output.line(f"{count} finished task{'s' * (count != 1)} taken over from run {resume.origin.id}.")
         scheduler = Scheduler(flow, run, backend, compute, output, plan, options.limits, next_id)
         status = scheduler.execute()
+    except KeyboardInterrupt:  # before the scheduler listens
+        status = "interrupted"
     finally:
-        recording.finish_run(backend.db, run.pk, status)
         compute.close()
+        recording.finish_run(backend.db, run.pk, status)
     _tell_observers(hook().run_finished, flow_name=flow.name, run_id=run.id, status=status)
     if status == "completed":
         output.line("Done!", style="good")
