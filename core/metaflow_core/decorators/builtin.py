@@ -50,6 +50,10 @@ class Catch(StepDecorator):
         var = self.attributes["var"]
         if var is not None and not is_identifier(var):
             raise InvalidDecoratorAttribute(f"@catch on step {step.name}: var must name an artifact, not {show(var)}.")
+        if var in {"name", *flow.constants, *(parameter.artifact for parameter in flow.parameters)}:
+            raise InvalidDecoratorAttribute(
+                f"@catch on step {step.name}: var={var!r} is a parameter or a constant of the flow. Choose another name."
+            )
 
     @property
     def handles_failure(self) -> bool:
