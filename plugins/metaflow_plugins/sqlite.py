@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from metaflow_core.errors import MetadataError
@@ -27,6 +27,8 @@ class SQLite:
 
     WAL lets readers go on while one process writes; ``synchronous=NORMAL`` can't corrupt the file when a process or
     the machine dies (https://www.sqlite.org/wal.html), it only may lose the last moments before a power cut.
+
+    A file that can't be written (a read-only folder, a full disk) can still be read.
     """
 
     dialect = "sqlite"
@@ -35,15 +37,19 @@ class SQLite:
         self.url = url
         self.path = url.removeprefix(PREFIX)
         self._depth = 0
+        self._unwritable = ""  # why the file can only be read
         with self._errors():
             folder = os.path.dirname(self.path)
             if folder:
                 os.makedirs(folder, exist_ok=True)
-            self._connection = sqlite3.connect(
-                self.path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            self._use_wal()
-            self._connection.execute("PRAGMA synchronous=NORMAL")
+            self._connection = self._connect(self.path)
+            try:
+                self._use_wal()
+                self._connection.execute("PRAGMA synchronous=NORMAL")
+            except sqlite3.OperationalError as error:
+                if not self._open_to_read():
+                    raise
+                self._unwritable = str(error)
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
         with self._errors():
@@ -81,6 +87,27 @@ class SQLite:
     def close(self) -> None:
         self._connection.close()
 
+    @staticmethod
+    def _connect(place: str, uri: bool = False) -> sqlite3.Connection:
+        return sqlite3.connect(place, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False, uri=uri)
+
+    def _open_to_read(self) -> bool:
+        """Open a file that can't be written. WAL needs a file beside it, unless it is told that nobody writes."""
+        from urllib.parse import quote
+
+        modes = ["mode=ro"]
+        log = self.path + "-wal"
+        if os.path.isfile(self.path) and not (os.path.exists(log) and os.path.getsize(log)):
+            modes.append("mode=ro&immutable=1")
+        for mode in modes:
+            with suppress(sqlite3.Error):
+                connection = self._connect(f"file:{quote(os.path.abspath(self.path))}?{mode}", uri=True)
+                connection.execute("SELECT COUNT(*) FROM sqlite_master")
+                self._connection.close()
+                self._connection = connection
+                return True
+        return False
+
     def _use_wal(self) -> None:
         # Two processes that turn a new file to WAL at once collide without SQLite's busy handler being asked.
         end = time.monotonic() + WAIT_SECONDS
@@ -103,6 +130,8 @@ class SQLite:
             raise MetadataError(f"The metadata database {self.path} can't be created: {error.strerror}.") from error
 
     def _explain(self, message: str) -> str:
+        if self._unwritable and "readonly" in message:
+            message = self._unwritable
         advice = {
             "readonly": "It is read-only: check the permissions of the file and of its folder.",
             "disk is full": "The disk is full: free some space and resume. Nothing that was stored is lost.",

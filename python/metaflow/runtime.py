@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from metaflow_core.errors import MetaflowException
@@ -57,8 +58,7 @@ class PythonRuntime:
         while waiting:
             one = waiting.pop()
             if one is not None:
-                frames = [frame for frame in one.stack if not os.path.abspath(frame.filename).startswith(ours)]
-                one.stack = traceback.StackSummary.from_list(frames)
+                one.stack = traceback.StackSummary.from_list(_without(one.stack, ours))
                 waiting += [one.__cause__, one.__context__]
         text = "".join(report.format())
         if not report.stack:
@@ -67,3 +67,14 @@ class PythonRuntime:
         if cls.__module__ == MetaflowException.__module__:  # where the class lives is no user's business
             return cls.__name__, text.replace(f"{cls.__module__}.{cls.__name__}: ", f"{cls.__name__}: ")
         return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}", text
+
+
+def _without(stack: Iterable[traceback.FrameSummary], ours: tuple[str, ...]) -> Iterator[traceback.FrameSummary]:
+    """The frames that are not of this package, nor of what it calls in Python's library."""
+    library = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
+    within = False
+    for frame in stack:
+        path = os.path.abspath(frame.filename)
+        within = path.startswith(ours) or (within and path.startswith(library))
+        if not within:
+            yield frame
