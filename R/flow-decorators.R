@@ -1,0 +1,114 @@
+#' Run a failed step again
+#'
+#' @param times How many times more, at most 4.
+#' @param minutes_between_retries How long a production deployment waits. A run on this machine does not wait.
+#' @return A decorator for [step()].
+#' @examples
+#' retry(times = 2)
+#' @export
+retry <- function(times = 3L, minutes_between_retries = 2L) {
+  decorate("retry", times = times, minutes_between_retries = minutes_between_retries)
+}
+
+#' Go on after a failure
+#'
+#' @param var Name of an artifact that gets the error, or `NULL` when the step succeeds.
+#' @param print_exception Whether the error is printed to the step's log.
+#' @return A decorator for [step()].
+#' @examples
+#' catch(var = "failure")
+#' @export
+catch <- function(var = NULL, print_exception = TRUE) {
+  decorate("catch", var = var, print_exception = print_exception)
+}
+
+#' Limit the time of a step
+#'
+#' @param seconds,minutes,hours The limit is their sum.
+#' @return A decorator for [step()].
+#' @examples
+#' timeout(minutes = 5)
+#' @export
+timeout <- function(seconds = 0, minutes = 0, hours = 0) {
+  decorate("timeout", seconds = seconds, minutes = minutes, hours = hours)
+}
+
+#' What a step needs
+#'
+#' A hint for plugins that run steps on other machines.
+#'
+#' @param cpu,gpu Numbers of processors.
+#' @param memory,shared_memory,disk Sizes in MB.
+#' @return A decorator for [step()].
+#' @examples
+#' resources(cpu = 4, memory = 16000)
+#' @export
+resources <- function(cpu = 1L, gpu = 0L, memory = 4096L, shared_memory = NULL, disk = NULL) {
+  decorate("resources", cpu = cpu, gpu = gpu, memory = memory, shared_memory = shared_memory, disk = disk)
+}
+
+#' Environment variables of a step
+#'
+#' @param ... Variables by name.
+#' @return A decorator for [step()].
+#' @examples
+#' environment_variables(OMP_NUM_THREADS = "1")
+#' @export
+environment_variables <- function(...) {
+  variables <- list(...)
+  if (length(variables) == 0L) return(decorator("environment"))
+  decorator("environment", vars = lapply(variables, as.character))
+}
+
+#' More decorators
+#'
+#' Those of production and of other plugins. A decorator that no installed plugin provides is an error when the flow is
+#' checked, which lists those that are there.
+#'
+#' @param ... Arguments of the decorator, by name; `metaflow`'s documentation lists them.
+#' @return A decorator, for [step()] (`batch`, `kubernetes`, `card`, `secrets`, `parallel`) or for [metaflow()] (the others).
+#' @examples
+#' project(name = "fraud")
+#' schedule(daily = TRUE)
+#' @name decorators
+NULL
+
+#' @rdname decorators
+#' @export
+batch <- function(...) decorator("batch", ...)
+
+#' @rdname decorators
+#' @export
+kubernetes <- function(...) decorator("kubernetes", ...)
+
+#' @rdname decorators
+#' @export
+card <- function(...) decorator("card", ...)
+
+#' @rdname decorators
+#' @export
+secrets <- function(...) decorator("secrets", ...)
+
+#' @rdname decorators
+#' @export
+parallel <- function(...) decorator("parallel", ...)
+
+#' @rdname decorators
+#' @export
+project <- function(...) decorator("project", ...)
+
+#' @rdname decorators
+#' @export
+schedule <- function(...) decorator("schedule", ...)
+
+#' @rdname decorators
+#' @export
+trigger <- function(...) decorator("trigger", ...)
+
+#' @rdname decorators
+#' @export
+trigger_on_finish <- function(...) decorator("trigger_on_finish", ...)
+
+#' @rdname decorators
+#' @export
+exit_hook <- function(...) decorator("exit_hook", ...)

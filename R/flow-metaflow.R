@@ -1,0 +1,99 @@
+#' Start a flow
+#'
+#' @param name Name of the flow: letters, digits and underscores.
+#' @param ... Decorators of the flow, such as `project(name = "fraud")` or `schedule(daily = TRUE)`.
+#' @return A flow without steps. Pipe it into [parameter()], [step()] and [run()]. It is an ordinary value: printing it
+#'   shows its steps.
+#' @examples
+#' metaflow("HelloFlow") |>
+#'   step(step = "start", next_step = "end") |>
+#'   step(step = "end")
+#' @export
+metaflow <- function(name, ...) {
+  if (missing(name) || !is_string(name)) {
+    stop_metaflow("A flow needs a name: metaflow(\"HelloFlow\").", class = "metaflow_invalid_argument")
+  }
+  structure(
+    list(name = name, decorators = check_decorators(list(...), "metaflow()"), parameters = list(), steps = list()),
+    class = "metaflow_flow"
+  )
+}
+
+check_decorators <- function(given, where) {
+  names <- names(given)
+  for (i in seq_along(given)) {
+    if (!inherits(given[[i]], "metaflow_decorator")) {
+      name <- if (is.null(names)) "" else names[[i]]
+      stop_metaflow(
+        if (nzchar(name)) {
+          unknown_argument(where, name)
+        } else {
+          paste0(where, " takes its arguments by name, and decorators such as retry(times = 2). It was given ", show_value(given[[i]]), ".")
+        },
+        class = "metaflow_invalid_argument"
+      )
+    }
+  }
+  unname(given)
+}
+
+step_arguments <- c("step", "r_function", "py_function", "foreach", "join", "next_step", "condition", "num_parallel")
+parameter_arguments <- c("parameter", "required", "help", "separator", "default", "type", "is_flag")
+
+unknown_argument <- function(where, name, known = NULL) {
+  if (is.null(known)) {
+    known <- switch(where, "step()" = step_arguments, "parameter()" = parameter_arguments, "name")
+  }
+  paste0(where, " has no argument `", name, "`. ", suggest(name, known))
+}
+
+# The flow as lists and functions, which is all that the Python side reads.
+flow_data <- function(flow) {
+  list(
+    name = flow$name,
+    file = script_file(),
+    decorators = lapply(flow$decorators, unclass),
+    parameters = flow$parameters,
+    steps = flow$steps
+  )
+}
+
+#' @export
+format.metaflow_flow <- function(x, ...) {
+  count <- length(x$steps)
+  lines <- paste0("Flow ", x$name, ": ", count, if (count == 1L) " step" else " steps")
+  for (decorator in x$decorators) lines <- c(lines, paste0("  ", format(decorator)))
+  for (parameter in x$parameters) {
+    default <- parameter$default
+    shown <- if (is.null(default)) {
+      if (parameter$required) "required" else "no default"
+    } else if (is.function(default)) {
+      "default computed"
+    } else {
+      paste("default", paste(format(default), collapse = ", "))
+    }
+    lines <- c(lines, paste0("  parameter ", parameter$name, " (", shown, ")"))
+  }
+  for (step in x$steps) {
+    marks <- vapply(step$decorators, function(d) paste0(" ", format(structure(d, class = "metaflow_decorator"))), "")
+    lines <- c(lines, paste0("  ", step$name, format_transition(step), if (step$join) " (join)", paste(marks, collapse = "")))
+  }
+  lines
+}
+
+format_transition <- function(step) {
+  arrow <- if (cli::is_utf8_output()) " \u2192 " else " -> "
+  if (length(step$next_step) == 0L) return("")
+  if (length(step$cases)) {
+    return(paste0(arrow, paste0(step$cases, ": ", step$next_step, collapse = ", "), " by ", step$condition))
+  }
+  each <- if (length(step$foreach)) paste0(" for each ", step$foreach) else ""
+  parallel <- if (length(step$num_parallel)) paste0(" times ", step$num_parallel) else ""
+  paste0(arrow, paste(step$next_step, collapse = ", "), each, parallel)
+}
+
+#' @export
+print.metaflow_flow <- function(x, ...) {
+  writeLines(format(x))
+  invisible(x)
+}

@@ -1,0 +1,154 @@
+# What Python calls to run the function of a step. The result says how it ended; an R error never reaches Python as such.
+
+run_body <- function(body, step, seconds, positions, branches) {
+  self <- new_self()
+  arguments <- list(as.name(step), quote(self))
+  scope <- new.env(parent = baseenv())
+  assign(step, body, envir = scope)
+  scope$self <- self
+  if (!is.null(positions)) {
+    scope$inputs <- new_inputs(positions, branches)
+    arguments <- c(arguments, quote(inputs))
+  }
+  expression <- as.call(arguments)
+  before <- as_a_task()
+  on.exit(before())
+  calls <- NULL
+  outcome <- withRestarts(
+    tryCatch(
+      withCallingHandlers(
+        {
+          if (seconds > 0) setTimeLimit(elapsed = seconds + 0.05, transient = TRUE)
+          eval(expression, scope)
+          list(kind = "done")
+        },
+        error = function(e) calls <<- sys.calls()
+      ),
+      error = function(e) failure(e, calls, step),
+      interrupt = function(e) failure(simpleError("interrupted"), NULL, step)
+    ),
+    metaflow_quit = function(status) list(kind = "quit", status = as.integer(status))
+  )
+  if (seconds > 0) setTimeLimit()
+  outcome$changed <- changed_values(self)
+  outcome
+}
+
+failure <- function(condition, calls, step) {
+  call <- conditionCall(condition)
+  list(
+    kind = "error",
+    message = conditionMessage(condition),
+    classes = setdiff(class(condition), c("error", "condition")),
+    call = if (is.null(call)) "" else one_line(call),
+    calls = user_calls(calls, step),
+    id = python_id(condition)
+  )
+}
+
+# The calls of the user's code: from the step's function to the one that failed.
+user_calls <- function(calls, step) {
+  heads <- vapply(calls, function(call) paste(deparse(call[[1L]], nlines = 1L), collapse = ""), "")
+  first <- match(step, heads)
+  if (is.na(first)) return(character())
+  ends <- c(".handleSimpleError", "stop", "abort", "rlang::abort", "stop_metaflow", "raise", "call_core", "signalCondition")
+  last <- which(heads %in% ends & seq_along(heads) > first)
+  last <- if (length(last)) last[[1L]] - 1L else length(heads)
+  shown <- first:last
+  if (length(shown) > 20L) {
+    skipped <- paste("...", length(shown) - 20L, "calls left out ...")
+    return(c(lines_of(calls[shown[1:10]]), skipped, lines_of(calls[utils::tail(shown, 10L)])))
+  }
+  lines_of(calls[shown])
+}
+
+lines_of <- function(calls) vapply(calls, one_line, "")
+
+one_line <- function(call) {
+  text <- gsub("\\s+", " ", paste(deparse(call, nlines = 3L), collapse = " "))
+  if (nchar(text) > 120L) paste0(substr(text, 1L, 117L), "...") else text
+}
+
+# In a task `quit()` ends the step, not the process, so that what was set is stored and @retry and @catch apply.
+# Warnings are told at once, in order. Random numbers start afresh.
+as_a_task <- function() {
+  old <- options(warn = if (getOption("warn") == 0L) 1L else getOption("warn"))
+  quitting <- function(save = "default", status = 0, runLast = TRUE) invokeRestart("metaflow_quit", status)
+  before <- list(quit = base::quit, q = base::q)
+  for (name in names(before)) rebind(name, quitting)
+  if (exists(".Random.seed", envir = globalenv(), inherits = FALSE)) rm(".Random.seed", envir = globalenv())
+  function() {
+    for (name in names(before)) rebind(name, before[[name]])
+    options(old)
+  }
+}
+
+rebind <- function(name, value) {
+  base <- baseenv()
+  unlock <- get("unlockBinding", envir = base)
+  unlock(name, base)
+  assign(name, value, envir = base)
+  lockBinding(name, base)
+}
+
+# The elements of a foreach: `x[[i]]`. A text says why there are none.
+foreach_elements <- function(x) {
+  if (is.data.frame(x)) {
+    return(paste0(
+      "is a data frame, which could mean its rows or its columns. ",
+      "Set it to rows_of(x), or to as.list(x) for the columns."
+    ))
+  }
+  if (is.function(x) || is.environment(x) || is.language(x) || isS4(x)) {
+    return(paste0("can't be iterated, it is a ", class(x)[[1L]], "."))
+  }
+  lapply(seq_along(x), function(i) x[[i]])
+}
+
+#' The rows of a data frame
+#'
+#' A foreach over a data frame has to say what it goes over; this is a list with one data frame per row.
+#'
+#' @param x A data frame.
+#' @return A list of data frames with one row each.
+#' @examples
+#' rows_of(data.frame(a = 1:2, b = c("x", "y")))
+#' @export
+rows_of <- function(x) {
+  lapply(seq_len(nrow(x)), function(i) x[i, , drop = FALSE])
+}
+
+switch_value <- function(x) {
+  if (length(x) == 1L && is.atomic(x)) as.character(x) else one_line(x)
+}
+
+arity_problem <- function(f, join) {
+  wanted <- if (join) 2L else 1L
+  formals <- formals(args(f))
+  needs <- sum(vapply(formals, function(default) is.name(default) && !nzchar(as.character(default)), TRUE) & names(formals) != "...")
+  takes <- if ("..." %in% names(formals)) Inf else length(formals)
+  if (needs <= wanted && takes >= wanted) return("")
+  expected <- if (join) "function(self, inputs), because the step is a join" else "function(self)"
+  paste0("takes ", if (length(formals)) paste(names(formals), collapse = ", ") else "no arguments", ". It must be ", expected, ".")
+}
+
+# The environment in which a file has been evaluated, or a text that says what is wrong with the file.
+source_file <- function(path) {
+  scope <- new.env(parent = globalenv())
+  tryCatch(
+    {
+      sys.source(path, envir = scope, chdir = FALSE, keep.source = TRUE)
+      scope
+    },
+    error = function(e) conditionMessage(e)
+  )
+}
+
+function_in <- function(scope, name) {
+  found <- get0(name, envir = scope, inherits = FALSE)
+  if (is.function(found)) return(found)
+  known <- Filter(function(n) is.function(get(n, envir = scope)), ls(scope))
+  paste0("has no function `", name, "`. ", suggest(name, known))
+}
+
+r_version <- function() paste(R.version$major, R.version$minor, sep = ".")

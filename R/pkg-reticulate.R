@@ -1,0 +1,168 @@
+# Finds Python and starts it in this process. When reticulate has started one already, that one is used.
+#
+# Starting it takes three functions of libpython, called by name. reticulate could do it too, but loading and
+# configuring it takes over a second, which every `Rscript flow.R` would pay.
+
+start_python <- function() {
+  if (length(the$core) > 0L) return(invisible())
+  Sys.setenv(R_SESSION_INITIALIZED = paste0("PID=", Sys.getpid(), ":NAME=\"metaflow\""))
+  if ("reticulate" %in% loadedNamespaces() && reticulate::py_available(initialize = FALSE)) {
+    reticulate::py_run_string(boot_code())
+    the$python <- reticulate::py_config()$python
+  } else {
+    facts <- python_facts(find_python())
+    boot_python(facts)
+    the$python <- facts$executable
+    # reticulate, should it be loaded later, must join this Python.
+    if (!nzchar(Sys.getenv("RETICULATE_PYTHON"))) Sys.setenv(RETICULATE_PYTHON = facts$executable)
+  }
+  problem <- Sys.getenv("METAFLOW_BOOT_PROBLEM")
+  Sys.unsetenv("METAFLOW_BOOT_PROBLEM")
+  if (length(the$core) == 0L) {
+    stop_metaflow(
+      c(
+        paste0("The Python at ", the$python, " can't be used: ", if (nzchar(problem)) problem else "it did not start."),
+        i = "`doctor()` says what does not fit. `install_metaflow()` makes an environment that does."
+      ),
+      class = "metaflow_python_not_available"
+    )
+  }
+  invisible()
+}
+
+boot_code <- function() {
+  "
+try:
+    import metaflow_r.session as _metaflow_session
+    _metaflow_session.start()
+except BaseException as _error:
+    import os
+    os.environ['METAFLOW_BOOT_PROBLEM'] = f'{type(_error).__name__}: {_error}'.replace(chr(0), ' ')
+"
+}
+
+boot_python <- function(facts) {
+  library <- tryCatch(dyn.load(facts$library, local = FALSE, now = FALSE), error = function(e) {
+    stop_metaflow(
+      c(
+        paste0("The library of Python can't be loaded: ", conditionMessage(e)),
+        i = "Choose another Python with METAFLOW_PYTHON, or call `install_metaflow()`."
+      ),
+      class = "metaflow_python_not_available"
+    )
+  })
+  symbol <- function(name) getNativeSymbolInfo(name, library)
+  # Names the interpreter, so that it finds its virtual environment.
+  program <- writeBin(c(utf8ToInt(enc2utf8(facts$executable)), 0L), raw(), size = 4L)
+  .C(symbol("Py_SetProgramName"), program)
+  .C(symbol("Py_Initialize"))
+  .C(symbol("PyRun_SimpleString"), c(charToRaw(enc2utf8(boot_code())), as.raw(0L)))
+  invisible()
+}
+
+# Candidates in the order in which they are tried: what was chosen, what `make setup` recorded, the virtual environment
+# that `install_metaflow()` makes.
+python_candidates <- function() {
+  recorded <- unlist(lapply(python_records(), function(file) if (file.exists(file)) readLines(file, n = 1L, warn = FALSE)))
+  candidates <- c(
+    METAFLOW_PYTHON = Sys.getenv("METAFLOW_PYTHON"),
+    RETICULATE_PYTHON = Sys.getenv("RETICULATE_PYTHON"),
+    if (length(recorded)) stats_names(recorded, "recorded by make setup"),
+    "virtual environment" = python_in(metaflow_env())
+  )
+  candidates[nzchar(candidates)]
+}
+
+stats_names <- function(x, name) {
+  names(x) <- rep(name, length(x))
+  x
+}
+
+python_records <- function() {
+  c(
+    system.file("python.txt", package = "metaflow"),
+    file.path(tools::R_user_dir("metaflow", "config"), "python.txt")
+  )
+}
+
+metaflow_env <- function() {
+  root <- Sys.getenv("WORKON_HOME", unset = file.path(path.expand("~"), ".virtualenvs"))
+  file.path(root, "r-metaflow")
+}
+
+python_in <- function(env) {
+  file.path(env, if (.Platform$OS.type == "windows") "Scripts/python.exe" else "bin/python")
+}
+
+find_python <- function() {
+  candidates <- python_candidates()
+  chosen <- candidates[names(candidates) %in% c("METAFLOW_PYTHON", "RETICULATE_PYTHON")]
+  if (length(chosen) && !file.exists(chosen[[1L]])) {
+    stop_metaflow(
+      paste0(names(chosen)[1L], " is ", chosen[[1L]], ", which does not exist."),
+      class = "metaflow_python_not_available"
+    )
+  }
+  found <- candidates[file.exists(candidates)]
+  if (length(found) == 0L) {
+    stop_metaflow(
+      c(
+        "No Python for metaflow was found.",
+        i = "Call `install_metaflow()` to set one up, or set METAFLOW_PYTHON to a Python that has metaflow-tandem."
+      ),
+      class = "metaflow_python_not_available"
+    )
+  }
+  found[[1L]]
+}
+
+# Where the library of a Python is. Asking takes a process, so the answer is kept.
+python_facts <- function(python) {
+  cache <- file.path(tools::R_user_dir("metaflow", "cache"), "python.rds")
+  key <- paste(python, unclass(file.mtime(python)))
+  known <- tryCatch(suppressWarnings(readRDS(cache)), error = function(e) list())
+  if (is.list(known[[key]]) && file.exists(known[[key]]$library)) return(known[[key]])
+  facts <- ask_python(python)
+  if (!file.exists(facts$library)) {
+    stop_metaflow(
+      c(
+        paste0("The Python at ", python, " has no shared library, so R can't load it."),
+        i = "On Debian and Ubuntu install libpython3-dev; with pyenv build it with PYTHON_CONFIGURE_OPTS=--enable-shared."
+      ),
+      class = "metaflow_python_not_available"
+    )
+  }
+  known[[key]] <- facts
+  try(
+    {
+      dir.create(dirname(cache), recursive = TRUE, showWarnings = FALSE)
+      saveRDS(known[max(1L, length(known) - 9L):length(known)], cache)
+    },
+    silent = TRUE
+  )
+  facts
+}
+
+ask_python <- function(python) {
+  code <- paste(
+    "import os, sys, sysconfig as s",
+    "v = s.get_config_vars()",
+    "d = [v.get('LIBDIR') or '', os.path.join(v.get('LIBDIR') or '', v.get('MULTIARCH') or ''), v.get('LIBPL') or '']",
+    "n = [v.get('INSTSONAME') or '', v.get('LDLIBRARY') or '']",
+    "f = [os.path.join(a, b) for a in d for b in n if a and b.find('.so') + b.find('.dylib') > 0]",
+    "print(next((p for p in f if os.path.exists(p)), ''))",
+    "print(sys.version.split()[0])",
+    sep = "\n"
+  )
+  file <- tempfile(fileext = ".py")
+  on.exit(unlink(file))
+  writeLines(code, file)
+  answer <- suppressWarnings(system2(python, c("-I", shQuote(file)), stdout = TRUE, stderr = TRUE))
+  if (!is.null(attr(answer, "status")) || length(answer) < 2L) {
+    stop_metaflow(
+      paste0("The Python at ", python, " does not start: ", paste(answer, collapse = " ")),
+      class = "metaflow_python_not_available"
+    )
+  }
+  list(executable = python, library = answer[[1L]], version = answer[[2L]])
+}

@@ -1,0 +1,13 @@
+# State of the package in this session: `core` holds the functions that Python provides, once Python runs.
+the <- new.env(parent = emptyenv())
+the$core <- new.env(parent = emptyenv())
+the$python <- NULL
+
+.onLoad <- function(libname, pkgname) {
+  the$library <- libname
+}
+
+# `step()` is generic here, and passes what is no flow on to stats::step(), so there is no conflict to tell of.
+.onAttach <- function(libname, pkgname) {
+  assign(".conflicts.OK", TRUE, envir = as.environment("package:metaflow"))
+}

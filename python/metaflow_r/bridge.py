@@ -1,0 +1,48 @@
+"""What R can call: each function here becomes an R function in the environment ``core`` of the R package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from metaflow_r import conditions, session
+
+# rpy2 calls a Python function for as long as it is referenced from Python.
+_kept: list[Any] = []
+
+
+def export() -> None:
+    """Hand R its functions. Called once, as soon as R and Python are in one process."""
+    from rpy2.rinterface import rternalize
+
+    from metaflow_r import client, program, task
+
+    core = session.namespace()["the"]["core"]
+    for functions in (task.FOR_R, client.FOR_R, program.FOR_R):
+        for name, function in functions.items():
+            exported = rternalize(_guarded(function))
+            _kept.append(exported)
+            core[name] = exported
+
+
+def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """An exception must not pass through R: it goes back as a value, and the R side raises it as a condition."""
+    from inspect import Parameter, Signature
+    from types import SimpleNamespace
+
+    from rpy2.rinterface import NULL
+    from rpy2.rinterface_lib import _rinterface_capi, openrlib
+
+    # rpy2 can't return its own NULL to R, but what looks like any other value.
+    null = SimpleNamespace(_sexpobject=_rinterface_capi.SexpCapsule(openrlib.rlib.R_NilValue))
+
+    def call(*arguments: Any) -> Any:
+        try:
+            result = function(*arguments)
+        except BaseException as error:
+            return conditions.to_r(error)
+        return null if result is None or result is NULL else result
+
+    # rpy2 asks for the signature at every call; this answers at once.
+    call.__signature__ = Signature([Parameter("arguments", Parameter.VAR_POSITIONAL)])  # type: ignore[attr-defined]
+    return call

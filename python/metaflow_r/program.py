@@ -1,0 +1,229 @@
+"""An R flow as a `FlowDef`, and its command line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from metaflow_core.graph.ends import mark_ends
+from metaflow_core.graph.model import DecoratorSpec, FlowDef, ParameterDef, StepDef, Transition
+
+from metaflow_r.functions import RFunction, python_step
+from metaflow_r.text import strings, text
+
+
+def plain(value: Any) -> Any:
+    """The Python value of an R value."""
+    from metaflow_core.values.python_value import from_tree
+
+    from metaflow_r.write import to_tree
+
+    return from_tree(to_tree(value))
+
+
+def _parts(value: Any) -> dict[str, Any]:
+    """The elements of a named R list."""
+    names = strings(value.names) if hasattr(value, "names") else []
+    return dict(zip(names, value))
+
+
+def read_flow(data: Any) -> FlowDef:
+    """The flow that the R side describes."""
+    parts = _parts(data)
+    file = parts["file"][0]
+    flow = FlowDef(
+        text(parts["name"]),
+        language="r",
+        file=file if isinstance(file, str) else None,
+        decorators=[_decorator(item) for item in parts["decorators"]],
+        parameters=[_parameter(item) for item in parts["parameters"]],
+    )
+    for item in parts["steps"]:
+        step = _step(_parts(item), flow)
+        flow.steps[step.name] = step
+    return mark_ends(flow)
+
+
+def _decorator(item: Any) -> DecoratorSpec:
+    parts = _parts(item)
+    return DecoratorSpec(text(parts["name"]), {name: plain(value) for name, value in _parts(parts["arguments"]).items()})
+
+
+def _parameter(item: Any) -> ParameterDef:
+    from rpy2.rinterface import SexpClosure
+
+    parts = _parts(item)
+    default = parts["default"]
+    optional = {name: text(parts[name]) or None for name in ("help", "separator", "type")}
+    return ParameterDef(
+        text(parts["name"]),
+        type=optional["type"],
+        default=_computed(default) if isinstance(default, SexpClosure) else plain(default),
+        required=bool(parts["required"][0]),
+        help=optional["help"],
+        separator=optional["separator"],
+        options={name: plain(value) for name, value in _parts(parts["options"]).items()},
+    )
+
+
+def _computed(function: Any) -> Callable[[Any], Any]:
+    def default(context: Any) -> Any:
+        from metaflow_r import session
+        from metaflow_r.read import to_r
+
+        facts = {name: getattr(context, name) for name in ("flow_name", "user_name", "parameter_name", "ds_type")}
+        outcome = session.helper("try_call")(session.helper("call_default"), function, to_r(facts))
+        if int(outcome[0].typeof) == 10:
+            return plain(outcome[1])
+        raise RuntimeError(text(outcome[0]))
+
+    return default
+
+
+def _step(parts: dict[str, Any], flow: FlowDef) -> StepDef:
+    from rpy2.rinterface import NULL
+
+    step = StepDef(
+        text(parts["name"]),
+        language="r",
+        num_inputs=2 if parts["join"][0] else 1,
+        transition=_transition(parts),
+        problem=text(parts["problem"]) or None,
+        decorators=[_decorator(item) for item in parts["decorators"]],
+    )
+    where = text(parts["py_function"])
+    if where:
+        python_step(step, where, flow)
+    elif parts["r_function"] is not NULL:
+        step.body = RFunction(parts["r_function"])
+    return step
+
+
+def _transition(parts: dict[str, Any]) -> Transition | None:
+    targets = tuple(strings(parts["next_step"]))
+    if not targets:
+        return None
+    foreach, condition = text(parts["foreach"]) or None, text(parts["condition"]) or None
+    if condition is not None:
+        cases = tuple(zip(strings(parts["cases"]), targets))
+        return Transition("switch", tuple(dict.fromkeys(targets)), condition=condition, cases=cases)
+    if foreach is not None:
+        return Transition("foreach", targets, foreach=foreach)
+    if len(parts["num_parallel"]):
+        return Transition("parallel", targets, num_parallel=int(parts["num_parallel"][0]))
+    return Transition("linear" if len(targets) == 1 else "split", targets)
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+def _execute(
+    data: Any, program: Any, before: Any, command: Any, after: Any, command_line: Any, names: Any, values: Any
+) -> Any:
+    """Carry out the command that the script's ``run()`` asks for, unless the command line asks for another."""
+    from rpy2.rinterface import NULL, IntSexpVector, StrSexpVector
+
+    from metaflow_core.cli.flow import execute
+
+    from metaflow_r import runtime
+    from metaflow_r.sexp import named_list
+
+    set_environment(strings(names), strings(values))
+    flow = read_flow(data)
+    runtime.last_run.clear()
+    given = None if command_line is NULL else strings(command_line)
+    arguments = _arguments(flow, strings(before), text(command), strings(after), given)
+    with _Signals():
+        code = execute(flow, strings(program), arguments)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return named_list(
+        {"code": IntSexpVector([code]), "run": StrSexpVector([runtime.last_run[0] if runtime.last_run else ""])}
+    )
+
+
+def _arguments(flow: FlowDef, before: list[str], command: str, after: list[str], given: list[str] | None) -> list[str]:
+    """The command line to carry out: what the script says, and then what the user says, who wins."""
+    if given is None:
+        return [*before, command, *after]
+    place = _place_of_command(flow, given)
+    if place is None:
+        if any(argument in ("--help", "-h") for argument in given):
+            return given
+        # As with a Python flow, a script without a command checks the flow, unless its run() asks for something.
+        return [*before, *given] if command == "run" else [*before, *given, command, *after]
+    if given[place] == command:
+        return [*before, *given[: place + 1], *after, *given[place + 1 :]]
+    shared = ("--tag", "--max-workers", "--max-num-splits", "--max-log-size", "--with", "--namespace")
+    if (given[place], command) == ("resume", "run"):
+        kept: list[str] = []
+        for i, argument in enumerate(after[:-1]):
+            if argument in shared:
+                kept += after[i : i + 2]
+        return [*before, *given[: place + 1], *kept, *given[place + 1 :]]
+    return [*before, *given]
+
+
+def _place_of_command(flow: FlowDef, given: list[str]) -> int | None:
+    """Where in the arguments the command stands: the first one that is no option, and no value of one."""
+    from metaflow_core.cli.flow import command_line
+
+    takes_value = set()
+    for option in command_line(flow).params:
+        if not getattr(option, "is_flag", False):
+            takes_value.update(option.opts)
+    place = 0
+    while place < len(given):
+        argument = given[place]
+        if not argument.startswith("-"):
+            return place
+        place += 2 if argument in takes_value else 1
+    return None
+
+
+def set_environment(names: list[str], values: list[str]) -> None:
+    """Bring ``os.environ`` up to date: Python has read the environment when it started, R may have changed it since."""
+    given = dict(zip(names, values))
+    for name in list(os.environ):
+        if name.startswith("METAFLOW_") and name not in given:
+            os.environ.pop(name)
+    for name, value in given.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+
+
+class _Signals:
+    """While Python has the word, interrupts are Python's; afterwards they are R's again."""
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __enter__(self) -> None:
+        import ctypes
+
+        self.libc = ctypes.CDLL(None)
+        self.saved = {}
+        for number in self.numbers:
+            if signal.getsignal(number) is not None:
+                continue
+            action = ctypes.create_string_buffer(512)  # larger than any struct sigaction
+            if self.libc.sigaction(int(number), None, action) == 0:
+                self.saved[number] = action
+                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+    def __exit__(self, *error: object) -> None:
+        for number, action in self.saved.items():
+            self.libc.sigaction(int(number), action, None)
+
+
+def _as_json(value: Any) -> Any:
+    import json
+
+    from metaflow_r.read import to_r
+
+    return to_r(json.dumps(plain(value)))
+
+
+FOR_R = {"execute": _execute, "as_json": _as_json}

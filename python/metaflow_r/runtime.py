@@ -1,0 +1,87 @@
+"""The plugin: runs steps written in R, and carries R values. Imports nothing of R until an R step or value needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from metaflow_core.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from metaflow_core.engine.interface import LanguageRuntime
+    from metaflow_core.engine.state import TaskState
+    from metaflow_core.graph.model import FlowDef, StepDef
+    from metaflow_core.values.node import Tree
+    from metaflow_core.values.registry import FromTree, ToTree, ValueCodec
+
+
+@hookimpl
+def language_runtime(language: str) -> LanguageRuntime | None:
+    return RRuntime() if language == "r" else None
+
+
+@hookimpl
+def value_codecs() -> Sequence[ValueCodec]:
+    return [RCodec()]
+
+
+@hookimpl
+def run_started(flow_name: str, run_id: str) -> None:
+    last_run[:] = [f"{flow_name}/{run_id}"]
+
+
+last_run: list[str] = []  # the pathspec of the run that this process has started last
+
+
+class RRuntime:
+    """Calls R functions. The body of a step is an :class:`~metaflow_r.functions.RFunction`, or None to do nothing."""
+
+    language = "r"
+
+    def prepare(self, flow: FlowDef) -> None:
+        """Start R, unless it hosts this process, and load what the flow's steps need."""
+        from metaflow_r import functions, session
+
+        session.start()
+        functions.load(flow)
+
+    def system_tags(self) -> list[str]:
+        from metaflow_r import session
+
+        return [f"r_version:{session.r_version()}"]
+
+    def run_step(self, flow: FlowDef, step: StepDef, state: TaskState) -> None:
+        from metaflow_r import session, task
+
+        session.start()
+        task.run(flow, step, state)
+
+    def describe_error(self, error: BaseException) -> tuple[str, str]:
+        """The name of the condition's class, and the R calls that led to it."""
+        from metaflow_r import conditions
+
+        return conditions.describe(error)
+
+
+class RCodec:
+    """Every R value; see the modules ``write`` and ``read``."""
+
+    language = "r"
+    types = ("*",)
+    kinds = ("*",)
+
+    def to_tree(self, value: Any, write: ToTree) -> Tree:
+        from metaflow_r import write as writing
+
+        return writing.to_tree(value)
+
+    def from_tree(self, tree: Any, read: FromTree) -> Any:
+        from metaflow_r import read as reading
+
+        return reading.from_tree(tree)
+
+    def is_fixed(self, value: Any) -> bool:
+        """Whether code that has the value can't change it in place, as is so for nearly all values of R."""
+        from metaflow_r import session
+
+        return not session.helper("may_change_in_place")(value)[0]

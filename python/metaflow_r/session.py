@@ -1,0 +1,137 @@
+"""R in this process: started here, or attached to when R hosts the process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from metaflow_core.errors import MetaflowException
+
+STACK_BYTES = 512 << 20
+_helpers: dict[str, Any] = {}
+_namespace: Any = None
+_hosted = False
+_started = False
+
+
+class RNotAvailable(MetaflowException):
+    """R, rpy2 or the R package metaflow can't be used here."""
+
+    headline = "R can't be used"
+    condition = "metaflow_r_not_available"
+
+
+def is_hosted() -> bool:
+    """Whether R has started this Python."""
+    return _hosted or f"PID={os.getpid()}:" in os.environ.get("R_SESSION_INITIALIZED", "")
+
+
+def start() -> None:
+    """Have R ready. Nothing happens when it is; ``RNotAvailable`` says what is missing."""
+    global _started, _hosted
+    if _started:
+        return
+    _hosted = is_hosted()
+    if not _hosted:
+        _deepen_stack()
+    rinterface = _rpy2()
+    rinterface.initr(interactive=False)
+    if not _hosted:
+        _own_console()
+    _started = True
+    try:
+        _load_package(rinterface)
+    except BaseException:
+        _started = False
+        raise
+
+
+def _rpy2() -> Any:
+    try:
+        import rpy2.rinterface as rinterface
+    except ImportError as error:
+        raise RNotAvailable(
+            f"Steps written in R need the Python package rpy2, which can't be imported here ({error}). "
+            f"Install it, in the version that fits the R: `metaflow doctor` says which."
+        ) from error
+    except Exception as error:  # rpy2 looks for R when it is imported
+        raise RNotAvailable(
+            f"R was not found, or rpy2 does not fit it ({type(error).__name__}: {error}). Install R, put it on PATH or set R_HOME."
+        ) from error
+    return rinterface
+
+
+def _deepen_stack() -> None:
+    """An R that is started here checks only how deep expressions are nested, and that takes more stack than usual."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    if soft != resource.RLIM_INFINITY and soft < STACK_BYTES:
+        wanted = STACK_BYTES if hard == resource.RLIM_INFINITY else min(STACK_BYTES, hard)
+        resource.setrlimit(resource.RLIMIT_STACK, (wanted, hard))
+
+
+def _own_console() -> None:
+    """Let R write to the process's own standard streams, as Rscript does: in order, unbuffered, without Python."""
+    import ctypes
+
+    from rpy2.rinterface_lib import openrlib
+
+    rlib, ffi = openrlib.rlib, openrlib.ffi
+    libc = ctypes.CDLL(None)
+    for ours, theirs in (("R_Outputfile", "stdout"), ("R_Consolefile", "stderr")):
+        address = ctypes.c_void_p.in_dll(libc, theirs).value
+        assert address is not None
+        setattr(rlib, ours, ffi.cast(ffi.typeof(getattr(rlib, ours)), address))
+
+
+def _load_package(rinterface: Any) -> None:
+    global _namespace
+    base = rinterface.baseenv
+    try:
+        _namespace = base["loadNamespace"](rinterface.StrSexpVector(["metaflow"]))
+    except Exception as error:
+        raise RNotAvailable(
+            f"The R package metaflow can't be loaded in the R at {r_home()} ({_one_line(error)}). "
+            f"Install it: `make setup` does, and so does `R CMD INSTALL` on the directory of this project."
+        ) from error
+    from metaflow_r import bridge
+
+    bridge.export()
+
+
+def r_home() -> str:
+    from rpy2.rinterface_lib import openrlib
+
+    return str(openrlib.R_HOME)
+
+
+def r_version() -> str:
+    """The version of R, such as ``4.2.2``."""
+    start()
+    return str(helper("r_version")()[0])
+
+
+def helper(name: str) -> Any:
+    """The function ``name`` of the R package, which need not be exported."""
+    found = _helpers.get(name)
+    if found is None:
+        start()
+        found = _helpers[name] = _namespace[name]
+    return found
+
+
+def namespace() -> Any:
+    """The namespace of the R package."""
+    start()
+    return _namespace
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def loaded() -> bool:
+    """Whether R runs in this process, without starting it."""
+    return "rpy2.rinterface" in sys.modules and (_started or is_hosted())
