@@ -89,7 +89,7 @@ FLOW = """
             print("child", child.pid)
 
         def do_chatty_daemon(self):
-            child = subprocess.Popen(["yes"], start_new_session=True)
+            child = subprocess.Popen(["sh", "-c", "yes & yes & yes & exec yes"], start_new_session=True)
             print("child", child.pid)
             time.sleep(0.1)
 
@@ -248,7 +248,7 @@ def test_children_end_with_their_task(dying: Any) -> None:
 def test_a_child_that_holds_the_output_does_not_hold_the_run(dying: Any, how: str) -> None:
     result = dying(how, "--max-log-size", "1")
     with suppress(ProcessLookupError):
-        os.kill(int(re.search(r"child (\d+)", result.stdout)[1]), signal.SIGKILL)
+        os.killpg(int(re.search(r"child (\d+)", result.stdout)[1]), signal.SIGKILL)
     assert result.stdout.endswith("Done!\n")
 
 

@@ -172,6 +172,8 @@ def test_traces_of_the_origin(fails_at: Any, run_flow: Any) -> None:
     assert "origin-run-id" not in new.metadata_dict
     assert cloned.stdout == "start has 10\n", "the log of a task that was taken over can be read"
     assert run_flow("flow.py", "logs", "2/start").stdout.endswith("start has 10\n")
+    ids = [task.id for step in second for task in step]
+    assert len(ids) == len(set(ids)), "new tasks get ids of their own"
     assert {task.pathspec for task in new.parent_tasks} == {task.pathspec for task in second["each"]}
 
 

@@ -37,10 +37,10 @@ FLOW = """
 
         @step
         def b(self):
-            same = {"x": 2}
+            same = {}
             same["y"] = (3 / 2, None)
             same["x"] = 1
-            self.same = same
+            self.same = same  # equal, in another order
             self.frame_like = collections.OrderedDict(k=[1])
             self.differs = "b"
             self.other = 2
