@@ -194,3 +194,40 @@ def test_unicode_and_blanks_in_paths(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert result.stdout.endswith("Done!\n")
     assert (folder / ".metaflow" / "metaflow.db").exists()
     assert len(list(Flow("Linear"))) == 2
+
+
+def on_terminal(*command: str) -> str:
+    """What a terminal gets from a command."""
+    import pty
+
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, *command])
+    found = b""
+    while True:
+        try:
+            data = os.read(terminal, 65536)
+        except OSError:  # Linux says so at the end
+            break
+        if not data:
+            break
+        found += data
+    os.waitpid(pid, 0)
+    os.close(terminal)
+    return found.decode()
+
+
+def test_on_a_terminal(project: Path, run_flow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_flow(LINEAR, "check")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    shown = on_terminal("flow.py", "--quiet", "run")
+    assert re.search(r"\x1b\[\d+m", shown), "colour"
+    assert "1 running, 0 done" in shown
+    again = re.search(r"(\d+ running[^\x1b]*\x1b\[0m)\r\x1b\[K\x1b\[2m\1", shown)
+    assert not again, "the status is written when it changes, and not all the time"
+    assert shown.rstrip().endswith("Done!\x1b[0m"), "the status line is gone at the end"
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = on_terminal("flow.py", "--quiet", "run")
+    assert not re.search(r"\x1b\[\d+m", plain)
+    assert "\x1b" not in run_flow("flow.py", "run").stdout, "never in a pipe"

@@ -25,6 +25,7 @@ class Output:
         self.is_terminal = self._stream.isatty() and os.environ.get("TERM") != "dumb"
         self._colour = self.is_terminal and "NO_COLOR" not in os.environ
         self._status = ""
+        self._status_text = ""  # without colour, and not cut to the terminal's width
         self._broken = False
         self._second = -1
         self._second_text = ""
@@ -45,8 +46,9 @@ class Output:
 
     def status(self, text: str) -> None:
         """Show ``text`` under the lines, on a terminal; empty takes it away."""
-        if not self.is_terminal or text == self._status:
+        if not self.is_terminal or text == self._status_text:
             return
+        self._status_text = text
         text = text[: self._columns() - 1]
         if self._colour and text:
             text = COLOURS["faint"] + text + END
