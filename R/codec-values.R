@@ -64,7 +64,10 @@ as_levels <- function(x) {
   as.character(x)
 }
 
-labels_of <- function(x) as.character(unlist(as_levels(x)))
+labels_of <- function(x) {
+  if (is.data.frame(x)) return(do.call(paste, c(lapply(x, as.character), sep = ".")))
+  as.character(unlist(as_levels(x)))
+}
 
 by_rows <- function(x, dim) {
   out <- vector("list", prod(dim))
@@ -127,7 +130,9 @@ rows_of_column <- function(x) {
 
 # --- opaque values -----------------------------------------------------------------------------------------------------
 
-serialize_value <- function(x) {
+# Values come in a list: Python's call would evaluate a bare name or call.
+serialize_value <- function(box) {
+  x <- box[[1L]]
   kind <- paste(class(x), collapse = "/")
   bytes <- tryCatch(serialize(x, NULL, xdr = FALSE), error = function(e) conditionMessage(e))
   list(bytes, kind, summary_of(x))
@@ -154,12 +159,14 @@ summary_of <- function(x) {
 unserialize_value <- function(bytes) unserialize(bytes)
 
 # Environments, and what is made of them, change in place; a data.table does too.
-may_change_in_place <- function(x) {
+may_change_in_place <- function(box) changeable(box[[1L]])
+
+changeable <- function(x) {
   if (is.environment(x) || isS4(x)) return(TRUE)
   if (is.list(x)) {
     if (inherits(x, "data.table")) return(TRUE)
-    if (is.data.frame(x)) return(any(vapply(x, is.list, TRUE)) && any(vapply(unclass(x), may_change_in_place, TRUE)))
-    return(length(x) > 0L && any(vapply(unclass(x), may_change_in_place, TRUE)))
+    if (is.data.frame(x)) return(any(vapply(x, is.list, TRUE)) && any(vapply(unclass(x), changeable, TRUE)))
+    return(length(x) > 0L && any(vapply(unclass(x), changeable, TRUE)))
   }
   FALSE
 }
@@ -169,6 +176,7 @@ may_change_in_place <- function(x) {
 sparse_parts <- function(x) {
   class <- class(x)
   if (!identical(attr(class, "package"), "Matrix")) return(NULL)
+  if (!class %in% c("dgCMatrix", "dgRMatrix", "dgTMatrix")) return(NULL)
   names <- methods::slot(x, "Dimnames")
   if (!all(vapply(names, is.null, TRUE)) || length(methods::slot(x, "factors"))) return(NULL)
   part <- function(name) methods::slot(x, name)

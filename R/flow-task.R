@@ -92,7 +92,8 @@ rebind <- function(name, value) {
 }
 
 # The elements of a foreach: `x[[i]]`. A text says why there are none.
-foreach_elements <- function(x) {
+foreach_elements <- function(box) {
+  x <- box[[1L]]
   if (is.data.frame(x)) {
     return(paste0(
       "is a data frame, which could mean its rows or its columns. ",
@@ -118,7 +119,8 @@ rows_of <- function(x) {
   lapply(seq_len(nrow(x)), function(i) x[i, , drop = FALSE])
 }
 
-switch_value <- function(x) {
+switch_value <- function(box) {
+  x <- box[[1L]]
   if (length(x) == 1L && is.atomic(x)) as.character(x) else one_line(x)
 }
 

@@ -46,20 +46,22 @@ def _needed(state: TaskState, name: str, what: str) -> Any:
 
 
 def _switch_value(state: TaskState, name: str) -> str:
+    from rpy2.rinterface import ListSexpVector
+
     from metaflow_r import session
     from metaflow_r.text import text
 
-    return text(session.helper("switch_value")(_needed(state, name, "condition")))
+    return text(session.helper("switch_value")(ListSexpVector([_needed(state, name, "condition")])))
 
 
 def _elements(state: TaskState, name: str) -> list[Any]:
     """The elements of a foreach by R's rules: ``x[[i]]`` for each ``i`` in ``seq_along(x)``."""
-    from rpy2.rinterface import StrSexpVector
+    from rpy2.rinterface import ListSexpVector, StrSexpVector
 
     from metaflow_r import session
     from metaflow_r.text import text
 
-    items = session.helper("foreach_elements")(_needed(state, name, "foreach"))
+    items = session.helper("foreach_elements")(ListSexpVector([_needed(state, name, "foreach")]))
     if isinstance(items, StrSexpVector):
         raise InvalidNextException(f'Step {state.step.name}: foreach = "{name}" {text(items)}')
     return list(items)

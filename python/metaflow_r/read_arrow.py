@@ -66,7 +66,8 @@ def _numbers(data: Any, wanted: str | None) -> Any:
 
 def _complex(data: Any) -> Any:
     out, view = new("complex", len(data))
-    view[:] = buffers.view(data, np.dtype(data.type.value_type.to_pandas_dtype()), writable=False)
+    pairs = data.values.slice(data.offset * 2, len(data) * 2)
+    view[:] = buffers.view(pairs, np.dtype(data.type.value_type.to_pandas_dtype()), writable=False)
     missing = missing_of(data)
     return session.helper("set_na")(out, from_numbers(missing)) if missing is not None else out
 

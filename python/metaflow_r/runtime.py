@@ -82,6 +82,9 @@ class RCodec:
 
     def is_fixed(self, value: Any) -> bool:
         """Whether code that has the value can't change it in place, as is so for nearly all values of R."""
-        from metaflow_r import session
+        from metaflow_r import session, sexp
 
-        return not session.helper("may_change_in_place")(value)[0]
+        cls = type(value)
+        if cls in sexp.TYPES or cls is sexp.NULLType:
+            return True
+        return not session.helper("may_change_in_place")(sexp.ListSexpVector([value]))[0]

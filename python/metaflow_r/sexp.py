@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from rpy2.rinterface import (
@@ -15,6 +16,7 @@ from rpy2.rinterface import (
     StrSexpVector,
 )
 from rpy2.rinterface_lib import conversion, openrlib
+from rpy2.rinterface_lib.sexp import NULLType
 
 rlib, ffi = openrlib.rlib, openrlib.ffi
 
@@ -31,7 +33,7 @@ TYPES: dict[type, str] = {
 }
 VECTORS: dict[str, Any] = {name: cls for cls, name in TYPES.items()}
 
-_CE_BYTES, _CE_LATIN1 = 2, 4
+_LATIN1 = int(rlib.CE_LATIN1)
 
 
 class NotUtf8(Exception):
@@ -58,7 +60,12 @@ def attributes(value: Any) -> dict[str, Any]:
 
 
 def set_attribute(value: Any, name: str, attribute: Any) -> Any:
-    """Set an attribute in place, of a new value, and return the value. R must accept it: an error can't be caught."""
+    """Set an attribute in place, of a new value, and return the value. What R would refuse is a ``ValueError``."""
+    # An error of R here could not be caught, and would end the process.
+    if name == "names" and len(attribute) != len(value):
+        raise ValueError("as many names as elements were expected")
+    if name == "dim" and math.prod(int(n) for n in attribute) != len(value):
+        raise ValueError("dimensions that fit the elements were expected")
     rlib.Rf_setAttrib(cdata(value), rlib.Rf_install(name.encode()), cdata(attribute))
     return value
 
@@ -80,7 +87,7 @@ def text_at(vector: Any, position: int) -> str | None:
         return None
     raw: bytes = ffi.string(rlib.R_CHAR(char))
     encoding = rlib.Rf_getCharCE(char)
-    if encoding == _CE_LATIN1:
+    if encoding == _LATIN1:
         return raw.decode("latin-1")
     try:
         return raw.decode("utf-8")
@@ -98,5 +105,12 @@ def address(vector: Any) -> int:
     return int(ffi.cast("uintptr_t", rlib.DATAPTR(cdata(vector))))
 
 
+def memory(vector: Any, width: int) -> bytes:
+    """A copy of the elements' bytes; ``width`` is the size of one."""
+    return bytes(ffi.buffer(rlib.DATAPTR(cdata(vector)), len(vector) * width)) if len(vector) else b""
+
+
 def is_null(value: Any) -> bool:
     return value is NULL
+
+

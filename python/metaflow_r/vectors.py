@@ -18,13 +18,20 @@ _NA_REAL = np.array([0x7FF00000000007A2], np.uint64).view(np.float64)[0]
 _SEXPTYPE = {"logical": 10, "integer": 13, "double": 14, "complex": 15, "raw": 24}
 
 
+class _Memory:
+    """The memory of a vector, as numpy's array interface describes it; keeps the vector alive."""
+
+    def __init__(self, vector: Any, size: int) -> None:
+        self.vector = vector
+        self.__array_interface__ = {"version": 3, "typestr": "|u1", "shape": (size,), "data": (address(vector), False)}
+
+
 def numbers(vector: Any, kind: str) -> Any:
     """The elements as a numpy view of R's memory, which it keeps alive. A complex number is two elements."""
     count = len(vector)
     if count == 0:
         return np.empty(0, _DTYPE[kind])
-    memory = pa.foreign_buffer(address(vector), count * _WIDTH[kind], base=vector)
-    return np.frombuffer(memory, _DTYPE[kind])
+    return np.asarray(_Memory(vector, count * _WIDTH[kind])).view(_DTYPE[kind])
 
 
 def missing_reals(values: Any) -> Any:

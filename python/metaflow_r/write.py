@@ -21,6 +21,7 @@ from metaflow_r.sexp import (
     attributes,
     cdata,
     has_attributes,
+    memory,
     rlib,
     text_at,
     texts,
@@ -80,7 +81,7 @@ def scalar(value: Any, kind: str) -> Tree:
         flag = rlib.LOGICAL_ELT(where, 0)
         return _na(kind) if flag == NA_INTEGER else bool(flag)
     if kind == "raw":
-        return bytes(value)
+        return memory(value, 1)
     number_of_two = value[0]
     if _is_na_complex(value):
         return _na(kind)
@@ -92,8 +93,7 @@ def _na(kind: str) -> Node:
 
 
 def _is_na(value: Any) -> bool:
-    bits = bytes(value.memoryview().cast("B")[:4])
-    return int.from_bytes(bits, "little") == 1954
+    return int.from_bytes(memory(value, 8)[:4], "little") == 1954
 
 
 def _is_na_complex(value: Any) -> bool:
@@ -107,7 +107,7 @@ def plain(value: Any, kind: str) -> Tree:
     """A vector that is no scalar, without attributes."""
     count = len(value)
     if kind == "raw":
-        return bytes(value.memoryview()) if count else b""
+        return memory(value, 1)
     if kind == "complex":
         return Node("r.vector", attrs={"type": kind}, data=_arrow(value, kind))
     if count > SMALL:
@@ -129,7 +129,7 @@ def elements(value: Any, kind: str) -> list[Any]:
         return [None if (i := rlib.LOGICAL_ELT(where, p)) == NA_INTEGER else bool(i) for p in places]
     found: list[Any] = [rlib.REAL_ELT(where, p) for p in places]
     if any(number != number for number in found):
-        view = bytes(value.memoryview().cast("B"))
+        view = memory(value, 8)
         for p, number in enumerate(found):
             if number != number and int.from_bytes(view[8 * p : 8 * p + 4], "little") == 1954:
                 found[p] = None
@@ -145,7 +145,7 @@ def _arrow(value: Any, kind: str) -> Any:
 def content(value: Any, kind: str) -> dict[str, Any]:
     """The elements of a vector as ``value`` or ``data`` of a node, whichever fits its length."""
     if kind == "raw":
-        return {"value": bytes(value.memoryview()) if len(value) else b""}
+        return {"value": memory(value, 1)}
     if len(value) > SMALL or kind == "complex":
         return {"data": _arrow(value, kind)}
     return {"value": elements(value, kind)}
@@ -161,12 +161,22 @@ def _list(value: Any, strict: bool) -> Tree:
         from metaflow_r.write_frames import frame
 
         return frame(value, found, strict)
+    if classes == ["metaflow_opaque"]:
+        return _handle(value, found)
     names = texts(found["names"]) if "names" in found else None
     if names is not None and len(found) == 1 and all(names) and len(set(names)) == len(names):
         return Node("dict", value=list_items(value, strict, names), fields={"keys": list(names)})
     strict = strict or bool(classes)
     fields = {name: write(part, strict) for name, part in found.items()}
     return Node("r.list", value=list_items(value, strict, names), attrs={"type": "list"}, fields=fields)
+
+
+def _handle(value: Any, found: dict[str, Any]) -> Node:
+    """A handle of another language's object: the object's own bytes."""
+    parts = dict(zip(texts(found["names"]), value, strict=True))
+    facts = {name: str(text_at(parts[name], 0)) for name in ("language", "codec", "type")}
+    summary = str(text_at(parts["summary"], 0))
+    return Node("opaque", value=memory(parts["payload"], 1), attrs=facts, layout={"summary": summary})
 
 
 def list_items(value: Any, strict: bool, names: list[str | None] | None = None) -> list[Tree]:
@@ -192,13 +202,13 @@ def opaque(value: Any, strict: bool) -> Node:
     sparse = _sparse(value)
     if sparse is not None:
         return sparse
-    made = session.helper("serialize_value")(value)
+    made = session.helper("serialize_value")(ListSexpVector([value]))  # a bare call would be evaluated
     payload, kind, summary = made
     if not isinstance(payload, ByteSexpVector):
         raise Unstorable(text(kind), text(payload) if is_sexp(payload) else "it can't be serialized")
     return Node(
         "opaque",
-        value=bytes(payload.memoryview()),
+        value=memory(payload, 1),
         attrs={"language": "r", "codec": "rds", "type": text(kind)},
         layout={"summary": text(summary)},
     )

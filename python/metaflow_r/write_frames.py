@@ -33,9 +33,7 @@ def frame(value: Any, found: dict[str, Any], strict: bool) -> Node:
         except Unstorable as error:
             error.path = f"${name}{error.path}"
             raise
-        if name is None:
-            columns[-1].layout["no_name"] = True
-    node = Node("dataframe", value=list(columns), layout={"type": classes[0]})
+        node = Node("dataframe", value=list(columns), layout={"type": classes[0]})
     if classes in _KNOWN:
         if len(classes) > 1:
             node.layout["class"] = classes

@@ -28,6 +28,7 @@ def from_tree(tree: Node, read: FromTree) -> Any:
     kept = {"names", "dim"}
     if "names" in tree.fields:
         names = read(tree.fields["names"])
+        names = names if isinstance(names, list) else [names]  # one name is a bare text
         if len(set(names)) == len(names) and all(isinstance(name, str) and name for name in names):
             _tell_dropped(tree, kept)
             return dict(zip(names, items, strict=True))
