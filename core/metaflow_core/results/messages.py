@@ -23,10 +23,11 @@ COMMAND_LINE = Spelling("--namespace {}", '--namespace ""', "tag list --all --gr
 _spelling = PYTHON
 
 
-def spell(spelling: Spelling) -> None:
-    """Let the messages of this process advise in another language."""
+def spell(spelling: Spelling) -> Spelling:
+    """Let the messages of this process advise in another language, and return the one of before."""
     global _spelling
-    _spelling = spelling
+    before, _spelling = _spelling, spelling
+    return before
 
 
 def no_flow(name: str) -> str:

@@ -1,0 +1,37 @@
+#' Which results are read
+#'
+#' The client reads the results of the project that the working directory is in, or what the settings say.
+#' `set_metadata()` chooses others. Objects that exist already keep theirs.
+#'
+#' @param metadata A directory that holds `.metaflow` (`"local@@/home/anne/project"`, or the path alone), or the URL of a
+#'   database (`"sqlite:////home/anne/project/.metaflow/metaflow.db"`, `"postgresql://..."`).
+#' @return A text that describes what is read from now on; invisibly by those that change it.
+#' @examples
+#' \dontrun{
+#' set_metadata("local@@/home/anne/project")
+#' get_metadata()
+#' reset_default_metadata()
+#' }
+#' @export
+set_metadata <- function(metadata) {
+  if (missing(metadata) || !is_string(metadata)) {
+    shown <- if (missing(metadata)) "nothing" else show_value(metadata)
+    stop_metaflow(paste0("set_metadata() needs a directory, or the URL of a database, and got ", shown, "."))
+  }
+  sync_environment()
+  invisible(call_core("metadata", metadata))
+}
+
+#' @rdname set_metadata
+#' @export
+get_metadata <- function() {
+  sync_environment()
+  call_core("get_metadata")
+}
+
+#' @rdname set_metadata
+#' @export
+reset_default_metadata <- function() {
+  sync_environment()
+  invisible(call_core("default_metadata"))
+}
