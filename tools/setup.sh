@@ -1,12 +1,17 @@
 #!/bin/sh
 # Makes .venv with what is named: `tools/setup.sh run` for running flows, `tools/setup.sh dev` for tests and tools too.
-# System packages that are missing are installed with apt-get where there is a right to do so.
+# System packages that are missing are installed with apt-get where there is a right to do so. Without R, and without the
+# right to install it, flows in Python work all the same.
 set -eu
 cd -P "$(dirname "$0")/.."
 
+r_packages="r-base-core r-cran-cli r-cran-magrittr r-cran-r6 r-cran-rlang"
 case ${1:-} in
     run) extras=pandas ;;
-    dev) extras=dev ;;
+    dev)
+        extras=dev
+        r_packages="$r_packages r-cran-bit64 r-cran-data.table r-cran-hms r-cran-testthat r-cran-tibble r-cran-withr"
+        ;;
     *) echo "usage: tools/setup.sh run|dev" >&2; exit 2 ;;
 esac
 
@@ -83,6 +88,56 @@ pip() {
 say "Installing Python packages ($extras)"
 pip hatchling editables
 pip --no-build-isolation -e ".[$extras]"
+
+# --- R ---------------------------------------------------------------------------------------------------------------
+
+# What of $r_packages R does not have, as a list of Debian's packages.
+missing_in_r() {
+    if ! command -v Rscript >/dev/null; then echo "$r_packages"; return; fi
+    for package in $r_packages; do
+        case $package in
+            r-cran-*) dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q "ok installed" ||
+                Rscript --vanilla -e "names <- tolower(rownames(installed.packages()))
+                    quit(status = !('${package#r-cran-}' %in% names))" >/dev/null 2>&1 || echo "$package" ;;
+        esac
+    done | tr '\n' ' '
+}
+
+# What rpy2 is built with: compiler, headers of Python and of R. A Python of its own prefix brings its headers along.
+missing_for_rpy2() {
+    .venv/bin/python -c 'import rpy2.rinterface' >/dev/null 2>&1 && return
+    dpkg-query -W -f '${Status}' r-base-dev 2>/dev/null | grep -q "ok installed" || echo r-base-dev
+    [ -e "$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ] || echo "python$version-dev"
+}
+
+set_up_r() {
+    wanted="$(missing_in_r) $(missing_for_rpy2)"
+    if [ -n "${wanted# }" ]; then
+        if [ "$as_root" = no ] || ! command -v apt-get >/dev/null; then
+            say "R is left out, because installing it needs root. Flows in R need this, and \`make setup\` again:
+    sudo apt-get install -y $wanted"
+            return
+        fi
+        # shellcheck disable=SC2086
+        system_packages "R" $wanted
+    fi
+    say "Installing rpy2 and the R package"
+    # rpy2 3.6.5 and later need R 4.5.
+    if Rscript --vanilla -e 'quit(status = getRversion() >= "4.5")'; then
+        pip rpy2==3.6.4 rpy2-rinterface==3.6.5 rpy2-robjects==3.6.4
+    else
+        pip "rpy2>=3.6.5"
+    fi
+    library=$(Rscript --vanilla -e 'l <- c(.libPaths(), Sys.getenv("R_LIBS_USER")); cat(l[file.access(l, 2) == 0][1])')
+    if [ "$library" = NA ]; then
+        library=$(Rscript --vanilla -e 'cat(path.expand(strsplit(Sys.getenv("R_LIBS_USER"), ":")[[1]][1]))')
+        mkdir -p "$library"
+    fi
+    logged R CMD INSTALL --no-test-load --library="$library" .
+    # An R session finds this Python, whatever its environment.
+    echo "$PWD/.venv/bin/python" >"$library/metaflow/python.txt"
+}
+set_up_r
 
 say "Compiling"
 compile() { .venv/bin/python -m compileall -q "$@" .venv/lib/python*/site-packages core python plugins >/dev/null 2>&1; }
