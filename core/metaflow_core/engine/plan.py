@@ -52,11 +52,12 @@ class Plan:
     """Turns finished tasks into work.
 
     ``taken_over`` holds the children that a resumed run has already, as ``(parent pk, step, index or -1)``: they are
-    not run again.
+    not run again. ``ended`` says whether the last step of the flow was reached.
     """
 
     flow: FlowDef
     taken_over: set[tuple[int, str, int]] = field(default_factory=set)
+    ended: bool = False
     _ready: deque[Work | _FanOut] = field(default_factory=deque)
     _later: list[tuple[float, int, Work]] = field(default_factory=list)
     _barriers: dict[tuple[str, str], _Barrier] = field(default_factory=dict)

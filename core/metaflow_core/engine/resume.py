@@ -60,7 +60,9 @@ def plan_resume(db: Database, flow: FlowDef, origin: RunRow, step: str | None) -
             rerun.setdefault(follower, reason if follower == name else f"it follows {name}")
     counts = cloning.task_counts(db, origin.pk)
     take = [name for name in flow.steps if name not in rerun]
-    if not rerun and flow.end.name in counts and set(counts[flow.end.name]) <= {"done", "caught"}:
+    # A driver that was killed or interrupted at the very end leaves all tasks finished, and the run not.
+    complete = db.execute("SELECT 1 FROM runs WHERE pk = ? AND status = 'completed'", (origin.pk,))
+    if not rerun and complete:
         raise CommandException(
             f"Run {flow.name}/{origin.id} is complete, there is nothing to resume. Name the step to run again from: "
             f"resume STEP. Steps: {', '.join(flow.steps)}."
@@ -73,7 +75,7 @@ def take_over(db: Database, flow: FlowDef, resume: ResumePlan, run: RunRow) -> t
     cloning.clone_tasks(db, resume.origin, run, resume.take)
     cloned = cloning.cloned_tasks(db, run)
     parents = cloning.first_parents(db, run)
-    plan = Plan(flow)
+    plan = Plan(flow, ended=any(task.step == flow.end.name for task in cloned))
     for task in cloned:
         parent_pk, parent_frames = parents[task.pk]
         deeper = len(task.frames) > len(json.loads(parent_frames))

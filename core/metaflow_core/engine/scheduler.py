@@ -91,7 +91,6 @@ class Scheduler:
     _poll: Any = field(default_factory=select.poll)
     _began: float = 0.0
     _force_at: float | None = None
-    _reached_end: bool = False
     _announced_wait: bool = False
 
     def execute(self) -> str:
@@ -118,7 +117,7 @@ class Scheduler:
             restore()
         if self.interrupts:
             return "interrupted"
-        return "completed" if self._reached_end and not self.failed else "failed"
+        return "completed" if self.plan.ended and not self.failed else "failed"
 
     # --- starting --------------------------------------------------------------------------------------------------
 
@@ -278,7 +277,7 @@ class Scheduler:
             self.failed += 1
             return
         if self.flow[work.step].is_end:
-            self._reached_end = True
+            self.plan.ended = True
         self.plan.finished(work.task_pk, work.task_id, work.frames, transition)
 
     def _failed(self, task: _Running, died: bool) -> None:
