@@ -52,7 +52,8 @@ class Catch(StepDecorator):
             raise InvalidDecoratorAttribute(f"@catch on step {step.name}: var must name an artifact, not {show(var)}.")
         if var in {"name", *flow.constants, *(parameter.artifact for parameter in flow.parameters)}:
             raise InvalidDecoratorAttribute(
-                f"@catch on step {step.name}: var={var!r} is a parameter or a constant of the flow. Choose another name."
+                f"@catch on step {step.name}: var={var!r} is a parameter or a constant of the flow. "
+                "Choose another name."
             )
 
     @property
