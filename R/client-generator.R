@@ -9,7 +9,7 @@ generator <- function(name, new) structure(new, class = "metaflow_generator", na
     return(x)
   }
   stop_metaflow(
-    paste0("`", what, "` has no `", name, "`. Make an object first: ", what, "$new(...)."),
+    paste0("AttributeError: `", what, "` has no `", name, "`. Make an object first: ", what, "$new(...)."),
     class = "metaflow_unknown_member"
   )
 }

@@ -44,7 +44,7 @@ no_element <- function(x, i) {
   } else if (is_string(i)) {
     paste0("\"", i, "\" is not among the ", length(x), " ", about, ". ", suggest(i, utils::head(names(x), 200L)))
   } else {
-    paste0("There are ", length(x), " ", about, ", so there is no [[", show_value(i), "]].")
+    paste0("There are ", length(x), " ", about, ", so there is no [[", paste(deparse(i), collapse = " "), "]].")
   }
   stop_metaflow(paste0("MetaflowNotFound: ", text), class = "metaflow_not_found")
 }

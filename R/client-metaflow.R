@@ -45,12 +45,7 @@ mf_members <- list(
 #' @export
 `$.mf_client` <- function(x, name) {
   member <- .subset2(mf_members, name)
-  if (is.null(member)) {
-    stop_metaflow(
-      paste0("A mf_client has no `", name, "`. ", suggest(name, names(mf_members))),
-      class = "metaflow_unknown_member"
-    )
-  }
+  if (is.null(member)) no_member(x, name, names(mf_members))
   member(x)
 }
 

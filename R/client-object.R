@@ -124,9 +124,15 @@ member_names <- function(x) unique(names(c(own_members(x), common_members)))
   member(x)
 }
 
-no_member <- function(x, name) {
+no_member <- function(x, name, known = member_names(x)) {
+  begin <- known[startsWith(known, name)]
+  advice <- if (nzchar(name) && length(begin)) {
+    paste0("Did you mean ", paste0("`", begin, "`", collapse = " or "), "?")
+  } else {
+    suggest(name, known)
+  }
   stop_metaflow(
-    paste0("A ", class(x)[[1L]], " has no `", name, "`. ", suggest(name, member_names(x))),
+    paste0("AttributeError: ", if (inherits(x, "artifact")) "an " else "a ", class(x)[[1L]], " has no `", name, "`. ", advice),
     class = "metaflow_unknown_member"
   )
 }

@@ -25,7 +25,7 @@ set_namespace <- function(ns) {
   if (missing(ns)) {
     stop_metaflow("set_namespace() needs a namespace. NULL is the global one; set_default_namespace() goes back to yours.")
   }
-  if (!is.null(ns) && !is_string(ns)) {
+  if (!is.null(ns) && (!is_string(ns) || !nzchar(ns))) {
     stop_metaflow(paste0("A namespace is a tag, one text, or NULL for the global namespace, not ", show_value(ns), "."))
   }
   invisible(call_core("namespace", ns))

@@ -196,6 +196,7 @@ class MetaflowTaggingError(MetaflowException):
     """A change of tags that is not allowed."""
 
     headline = "Tagging error"
+    condition = "metaflow_tagging_error"
 
 
 class MetaflowUnknownUser(MetaflowException):

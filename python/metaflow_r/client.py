@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 # Where objects were made. R knows a place by its key: the address of a database may hold a password.
 _places: dict[str, Backend] = {}
 
+# Objects that were asked for something lately: most are asked for more. They read anew what can still change.
+_recent: dict[tuple[Any, ...], Any] = {}
+_KEPT = 256
+
 
 def _classes() -> tuple[type[MetaflowObject], ...]:
     from metaflow_core.results import DataArtifact, Flow, Run, Step, Task
@@ -25,11 +29,17 @@ def _classes() -> tuple[type[MetaflowObject], ...]:
     return Flow, Run, Step, Task, DataArtifact
 
 
-def _found(object: Any, check: bool = False) -> Any:
+def _found(object: Any) -> Any:
     """The object of the core that an R object stands for."""
     scope = _scope(strings(object.do_slot("scope")))
-    number = int(object.do_slot("attempt")[0]) if "attempt" in object.list_attrs() else None
-    return _at(scope, text(object).split("/"), number, check)
+    attempt = int(object.do_slot("attempt")[0]) if "attempt" in object.list_attrs() else None
+    key = (scope, text(object), attempt)
+    found = _recent.pop(key, None) or _at(scope, text(object).split("/"), attempt, check=False)
+    if found._depth < 5:  # an artifact is what a task had when it was looked for
+        _recent[key] = found
+        if len(_recent) > _KEPT:
+            del _recent[next(iter(_recent))]
+    return found
 
 
 def _at(scope: Scope, parts: list[str], attempt: int | None = None, check: bool = True) -> Any:

@@ -10,7 +10,7 @@ from metaflow_core.results.base import MetaflowObject
 from metaflow_core.wrapped_error import MetaflowExceptionWrapper
 from rpy2.rinterface import NULL, BoolSexpVector, FloatSexpVector, IntSexpVector, ListSexpVector, StrSexpVector
 
-from metaflow_r.sexp import NA_INTEGER, classed, named_list, set_attribute
+from metaflow_r.sexp import NA_INTEGER, classed, named_list, rlib, set_attribute
 
 _INT32 = range(-(2**31) + 1, 2**31)
 
@@ -45,7 +45,7 @@ def _text(value: str) -> str:
 
 def moments(times: Sequence[datetime | None]) -> Any:
     """A POSIXct in UTC, NA for None."""
-    seconds = FloatSexpVector([float("nan") if time is None else time.timestamp() for time in times])
+    seconds = FloatSexpVector([rlib.R_NaReal if time is None else time.timestamp() for time in times])
     return set_attribute(classed(seconds, "POSIXct", "POSIXt"), "tzone", StrSexpVector(["UTC"]))
 
 
@@ -58,7 +58,7 @@ def numbers(values: Sequence[int | None]) -> Any:
     """An integer vector, NA for None; doubles when a number needs more than 32 bits."""
     if all(value is None or value in _INT32 for value in values):
         return IntSexpVector([NA_INTEGER if value is None else value for value in values])
-    return FloatSexpVector([float("nan") if value is None else value for value in values])
+    return FloatSexpVector([rlib.R_NaReal if value is None else value for value in values])
 
 
 def lists(values: Sequence[Sequence[str]]) -> Any:
