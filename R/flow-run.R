@@ -104,6 +104,7 @@ run_arguments <- function(flow, given) {
       stop_metaflow(paste0("run() takes its arguments by name. It was given ", show_value(value), "."), class = "metaflow_invalid_argument")
     }
     if (is.null(value)) next
+    if (name == "origin_run_id" && inherits(value, "run_client")) value <- value$id
     option <- paste0("--", gsub("_", "-", name, fixed = TRUE))
     if (name %in% parameters || name %in% aliases) {
       parameter <- flow$parameters[[match(name, aliases)]]
