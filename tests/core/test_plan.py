@@ -104,3 +104,23 @@ def test_a_retry_waits_for_its_time(now: float, ready: bool) -> None:
     assert plan.next_time == 5.0
     assert plan.waiting
     assert (plan.next(now) is not None) == ready
+
+
+def test_an_inner_foreach_is_finished_before_the_next_element_of_the_outer_one() -> None:
+    nested = flow(
+        ("start", Transition("foreach", ("outer",), foreach="x"), 1),
+        ("outer", Transition("foreach", ("inner",), foreach="y"), 1),
+        ("inner", Transition("linear", ("inner_join",)), 1),
+        ("inner_join", Transition("linear", ("outer_join",)), 2),
+        ("outer_join", Transition("linear", ("end",)), 2),
+        ("end", None, 1),
+    )
+    results = {
+        "start": {"kind": "foreach", "targets": ["outer"], "num_splits": 2},
+        "outer": {"kind": "foreach", "targets": ["inner"], "num_splits": 2},
+        "inner": linear("inner_join"),
+        "inner_join": linear("outer_join"),
+        "outer_join": linear("end"),
+    }
+    once = ["outer", "inner", "inner", "inner_join"]
+    assert [work.step for work in run(Plan(nested), results)] == ["start", *once, *once, "outer_join", "end"]

@@ -73,7 +73,7 @@ class Plan:
             return
         kind, targets = transition["kind"], transition["targets"]
         if kind in ("foreach", "parallel"):
-            self._ready.append(_FanOut(targets[0], frames, task_pk, task_id, transition["num_splits"]))
+            self._ready.appendleft(_FanOut(targets[0], frames, task_pk, task_id, transition["num_splits"]))
         elif kind == "split":
             # Each is put in front of the others, so the last goes first.
             for i, target in reversed(list(enumerate(targets))):
