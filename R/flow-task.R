@@ -1,6 +1,8 @@
 # What Python calls to run the function of a step. The result says how it ended; an R error never reaches Python as such.
+# R sees an alarm of Python's only when it returns to Python, so it watches the deadline itself: at the alarm, which
+# wakes it from sleep, the deadline has to be just over.
 
-run_body <- function(body, step, seconds, positions, branches) {
+run_body <- function(body, step, deadline, positions, branches) {
   self <- new_self()
   arguments <- list(as.name(step), quote(self))
   scope <- new.env(parent = baseenv())
@@ -18,18 +20,18 @@ run_body <- function(body, step, seconds, positions, branches) {
     tryCatch(
       withCallingHandlers(
         {
-          if (seconds > 0) setTimeLimit(elapsed = seconds + 0.05, transient = TRUE)
+          if (deadline > 0) setTimeLimit(elapsed = max(deadline - as.numeric(Sys.time()) - 0.01, 0.001), transient = TRUE)
           eval(expression, scope)
           list(kind = "done")
         },
-        error = function(e) calls <<- sys.calls()
+        error = function(e) calls <<- user_calls(sys.calls(), sys_functions(), step)
       ),
       error = function(e) failure(e, calls, step),
       interrupt = function(e) failure(simpleError("interrupted"), NULL, step)
     ),
     metaflow_quit = function(status) list(kind = "quit", status = as.integer(status))
   )
-  if (seconds > 0) setTimeLimit()
+  if (deadline > 0) setTimeLimit()
   outcome$changed <- changed_values(self)
   outcome
 }
@@ -41,20 +43,24 @@ failure <- function(condition, calls, step) {
     message = conditionMessage(condition),
     classes = setdiff(class(condition), c("error", "condition")),
     call = if (is.null(call)) "" else one_line(call),
-    calls = user_calls(calls, step),
+    calls = if (is.null(calls)) character() else calls,
     id = python_id(condition)
   )
 }
 
-# The calls of the user's code: from the step's function to the one that failed.
-user_calls <- function(calls, step) {
+sys_functions <- function() lapply(seq_len(sys.nframe() - 1L), sys.function)
+
+# The calls of the user's code: from the step's function to the one that failed, which may be one of ours.
+user_calls <- function(calls, functions, step) {
   heads <- vapply(calls, function(call) paste(deparse(call[[1L]], nlines = 1L), collapse = ""), "")
   first <- match(step, heads)
   if (is.na(first)) return(character())
-  ends <- c(".handleSimpleError", "stop", "abort", "rlang::abort", "stop_metaflow", "raise", "call_core", "signalCondition")
-  last <- which(heads %in% ends & seq_along(heads) > first)
-  last <- if (length(last)) last[[1L]] - 1L else length(heads)
-  shown <- first:last
+  after <- seq_along(heads) > first
+  signals <- c(".handleSimpleError", "stop", "abort", "rlang::abort", "signalCondition", "`$<-`", "`[[<-`")
+  namespace <- topenv()
+  ours <- vapply(functions[seq_along(heads)], function(f) identical(environment(f), namespace), TRUE)
+  ends <- c(which(heads %in% signals & after) - 1L, which(ours & after), length(heads))
+  shown <- first:max(first, min(ends))
   if (length(shown) > 20L) {
     skipped <- paste("...", length(shown) - 20L, "calls left out ...")
     return(c(lines_of(calls[shown[1:10]]), skipped, lines_of(calls[utils::tail(shown, 10L)])))

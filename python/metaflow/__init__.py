@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from metaflow.decorators import Decorator, step
     from metaflow.flowspec import FlowSpec
     from metaflow.parameters import IncludeFile, JSONType, Parameter
+    from metaflow.r_step import r_step
 
     retry: Decorator
     catch: Decorator
@@ -70,6 +71,7 @@ _SUBMODULES = ("exception", "flowspec", "parameters")
 _HOMES = {
     "FlowSpec": "metaflow.flowspec",
     "step": "metaflow.decorators",
+    "r_step": "metaflow.r_step",
     "IncludeFile": "metaflow.parameters",
     "JSONType": "metaflow.parameters",
     "Parameter": "metaflow.parameters",

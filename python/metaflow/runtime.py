@@ -30,7 +30,11 @@ class PythonRuntime:
     language = "python"
 
     def prepare(self, flow: FlowDef) -> None:
-        """Nothing to do: the class is loaded already."""
+        """The class of a Python flow is loaded already; a Python function in a flow of another language is loaded now."""
+        for step in flow:
+            load = getattr(step.body, "_metaflow_load", None)
+            if step.language == "python" and load is not None:
+                load()
 
     def run_step(self, flow: FlowDef, step: StepDef, state: TaskState) -> None:
         from metaflow.flowspec import task_instance
@@ -47,9 +51,10 @@ class PythonRuntime:
         import metaflow_core
 
         ours: tuple[str, ...] = (_HERE + os.sep, os.path.dirname(os.path.abspath(metaflow_core.__file__)) + os.sep)
-        plugins = sys.modules.get("metaflow_plugins")
-        if plugins is not None and plugins.__file__:
-            ours += (os.path.dirname(os.path.abspath(plugins.__file__)) + os.sep,)
+        for name in ("metaflow_plugins", "metaflow_r"):
+            package = sys.modules.get(name)
+            if package is not None and package.__file__:
+                ours += (os.path.dirname(os.path.abspath(package.__file__)) + os.sep,)
         report = traceback.TracebackException.from_exception(error)
         if isinstance(error, MetaflowException):
             report.__cause__ = None  # how it came about inside this package says nothing to a user

@@ -18,6 +18,7 @@ from metaflow_core.graph.model import FlowDef, Location, ParameterDef, StepDef
 from metaflow.decorators import find, flow_decorators, mark_of
 from metaflow.flowspec import FlowSpec
 from metaflow.parameters import Parameter
+from metaflow.r_step import set_body
 from metaflow.transition import read_transition
 
 
@@ -113,6 +114,7 @@ def _read_step(cls: type, name: str, method: Any, sources: dict[str, _Source]) -
     elif code.co_argcount > 0:
         constant = functools.partial(_constant, scope=_scope(cls, function))
         read_transition(step, node, constant)
+    set_body(step, function, node)
     return step
 
 

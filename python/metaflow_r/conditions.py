@@ -72,6 +72,7 @@ def from_outcome(outcome: dict[str, Any]) -> BaseException:
     """The exception for what the R side says of a failure: ``message``, ``classes``, ``call``, ``calls`` and ``id``."""
     known = _given.get(int(outcome["id"])) if outcome.get("id") else None
     if known is not None:
+        known._r_calls = list(outcome["calls"])  # type: ignore[attr-defined]
         return known
     return RError(str(outcome["message"]), list(outcome["classes"]), str(outcome["call"]), list(outcome["calls"]))
 
@@ -79,11 +80,13 @@ def from_outcome(outcome: dict[str, Any]) -> BaseException:
 def describe(error: BaseException) -> tuple[str, str]:
     """Type and traceback of an error in a step written in R."""
     if isinstance(error, RError):
+        name, calls = error.type, error.calls
         first = f"Error in {error.call}: {error}" if error.call else f"Error: {error}"
-        if error.calls:
-            first += "\nCalls, the outermost first:"
-        return error.type, "\n".join([first, *(f"  {call}" for call in error.calls)])
-    name = type(error).__name__
-    if not isinstance(error, MetaflowException) and type(error).__module__ != "builtins":
-        name = f"{type(error).__module__}.{name}"
-    return name, f"{name}: {error}"
+    else:
+        name, calls = type(error).__name__, getattr(error, "_r_calls", [])
+        if not isinstance(error, MetaflowException) and type(error).__module__ != "builtins":
+            name = f"{type(error).__module__}.{name}"
+        first = f"{name}: {error}"
+    if calls:
+        first += "\nCalls, the outermost first:"
+    return name, "\n".join([first, *(f"  {call}" for call in calls)])

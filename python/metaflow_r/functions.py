@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING, Any
 
 from metaflow_core.errors import LintWarn
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from metaflow_core.graph.model import FlowDef, StepDef
 
 _environments: dict[str, Any] = {}
+_functions: dict[tuple[str, str], RFunction] = {}
 
 
 class RFunction:
@@ -30,16 +30,14 @@ class RFunction:
         return self._function
 
 
-def problem_in_file(file: str, name: str) -> str | None:
-    """What is wrong with naming the function ``name`` of an R file, as far as that can be seen without R."""
-    try:
-        with open(file, encoding="utf-8", errors="replace") as source:
-            code = source.read()
-    except OSError:
-        return f"the R file {shown_path(file)} does not exist. Name a file relative to the one that defines the flow."
-    if not re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", code):
-        return f"the R file {shown_path(file)} has no function {name!r}. Define it there: {name} <- function(self) ..."
-    return None
+def function_of(body: Any) -> RFunction | None:
+    """The R function of a step's body, which may be a place in a file; None for a step without code."""
+    if body is None or isinstance(body, RFunction):
+        return body
+    place = (str(body.file), str(body.name))
+    if place not in _functions:
+        _functions[place] = RFunction(None, *place)
+    return _functions[place]
 
 
 def load(flow: FlowDef) -> None:
@@ -48,15 +46,16 @@ def load(flow: FlowDef) -> None:
     from metaflow_r.text import text
 
     for step in flow:
-        if step.language != "r" or not isinstance(step.body, RFunction) or not step.body.file:
+        body = function_of(step.body) if step.language == "r" else None
+        if body is None or not body.file:
             continue
         try:
-            function = step.body.function()
+            function = body.function()
         except LintWarn as error:
             raise LintWarn(f"Step {step.name!r}: {error}") from None
         problem = session.helper("arity_problem")(function, _flag(step))
         if text(problem):
-            raise LintWarn(f"Step {step.name!r}: {step.body.name} in {shown_path(step.body.file)} {text(problem)}")
+            raise LintWarn(f"Step {step.name!r}: {body.name} in {shown_path(body.file)} {text(problem)}")
 
 
 def _flag(step: StepDef) -> Any:
@@ -183,4 +182,4 @@ def _flow_class(step: StepDef, place: str, path: str | None, name: str) -> Any:
         if step.problem is None:
             _load_python(place, path, name)
 
-    return type("Flow", (FlowSpec,), {step.name: body, "_prepare": staticmethod(prepare)})
+    return type("Flow", (FlowSpec,), {step.name: body, "_metaflow_load": staticmethod(prepare)})

@@ -8,6 +8,8 @@ from typing import Any
 
 from metaflow_core.errors import MetaflowException
 
+from metaflow_r import forked
+
 STACK_BYTES = 512 << 20
 _helpers: dict[str, Any] = {}
 _namespace: Any = None
@@ -42,6 +44,7 @@ def start() -> None:
     _started = True
     try:
         _load_package(rinterface)
+        forked.remember()
     except BaseException:
         _started = False
         raise
@@ -91,6 +94,8 @@ def _load_package(rinterface: Any) -> None:
     base = rinterface.baseenv
     try:
         _namespace = base["loadNamespace"](rinterface.StrSexpVector(["metaflow"]))
+        if not _hosted:  # functions in R files use it without naming it
+            base["library"](rinterface.StrSexpVector(["metaflow"]), **{"character.only": rinterface.BoolSexpVector([True])})
     except Exception as error:
         raise RNotAvailable(
             f"The R package metaflow can't be loaded in the R at {r_home()} ({_one_line(error)}). "

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from metaflow_core.errors import MetaflowException, TaskDied
 
-from metaflow_r import conditions, session
+from metaflow_r import conditions, forked, session
 from metaflow_r.follow import follow
-from metaflow_r.functions import RFunction
+from metaflow_r.functions import RFunction, function_of
 from metaflow_r.read import to_r
 from metaflow_r.text import is_sexp, strings, text
 
@@ -24,9 +24,14 @@ def run(flow: FlowDef, step: StepDef, state: TaskState) -> None:
     """Run the R function of a step, and lead on as the graph says."""
     global _state
     _state = state
-    body: RFunction | None = step.body
+    body = function_of(step.body)
     if body is not None:
-        _call(body, step, state)
+        is_fork = forked.enter()
+        try:
+            _call(body, step, state)
+        finally:
+            if is_fork:
+                forked.leave()
     follow(step, state)
 
 
@@ -39,11 +44,13 @@ def _call(body: RFunction, step: StepDef, state: TaskState) -> None:
         names = [branch._step for branch in state.inputs]
         if len(set(names)) == len(names):
             branches = StrSexpVector(names)
-    outcome = session.helper("run_body")(body.function(), StrSexpVector([step.name]), _seconds(), inputs, branches)
+    outcome = session.helper("run_body")(body.function(), StrSexpVector([step.name]), _deadline(), inputs, branches)
     result = dict(zip(strings(outcome.names), outcome))
     for name, value in zip(strings(result["changed"].names), result["changed"]) if len(result["changed"]) else ():
         state.set(name, value, "r")
     kind = text(result["kind"])
+    if kind == "error":
+        _let_alarm_ring()
     if kind == "quit":
         raise TaskDied(f"The code of step {step.name} ended the process: quit(status = {result['status'][0]}).")
     if kind == "error":
@@ -58,13 +65,25 @@ def _call(body: RFunction, step: StepDef, state: TaskState) -> None:
         )
 
 
-def _seconds() -> Any:
-    """What is left of the step's time. R sees a Python signal only when it returns, so it keeps the time itself."""
+def _let_alarm_ring() -> None:
+    """R ends a step shortly before its time is over; the exception that says so comes with the alarm."""
     import signal
+    import time
+
+    left = signal.getitimer(signal.ITIMER_REAL)[0]
+    if 0 < left < 0.1:
+        time.sleep(left + 0.05)
+
+
+def _deadline() -> Any:
+    """When the step's time is over, in seconds since 1970; 0 when it has no limit."""
+    import signal
+    import time
 
     from rpy2.rinterface import FloatSexpVector
 
-    return FloatSexpVector([signal.getitimer(signal.ITIMER_REAL)[0]])
+    left = signal.getitimer(signal.ITIMER_REAL)[0]
+    return FloatSexpVector([time.time() + left if left else 0.0])
 
 
 # --- artifacts --------------------------------------------------------------------------------------------------------
@@ -96,11 +115,14 @@ def _absent(state: TaskState, name: str) -> str:
         if state.step.is_join
         else f"Set self${name} in this step before it is used, or in a step that leads here."
     )
-    return f'AttributeError: step "{state.step.name}" has no artifact "{name}". {advice}'
+    return f'Step "{state.step.name}" has no artifact "{name}". {advice}'
 
 
 def _set(name: Any, value: Any) -> None:
-    _task().set(text(name), value, "r")
+    try:
+        _task().set(text(name), value, "r")
+    except AttributeError as error:
+        raise AttributeError(str(error).replace("self.", "self$")) from None
 
 
 def _delete(name: Any) -> None:
@@ -122,12 +144,18 @@ def _index() -> Any:
 
 
 def _input() -> Any:
-    value = _task().input
-    return value if is_sexp(value) else to_r(value)
+    return _in_r(_task().input)
 
 
 def _foreach_stack() -> Any:
-    return to_r([list(level) for level in _task().foreach_stack()])
+    from rpy2.rinterface import ListSexpVector
+
+    levels = _task().foreach_stack()
+    return ListSexpVector([ListSexpVector([_in_r(part) for part in level]) for level in levels])
+
+
+def _in_r(value: Any) -> Any:
+    return value if is_sexp(value) else to_r(value)
 
 
 # --- inputs -----------------------------------------------------------------------------------------------------------
@@ -146,7 +174,7 @@ def _input_get(position: Any, name: Any) -> Any:
         value = branch.get(key, "r")
     except KeyError:
         raise AttributeError(
-            f'AttributeError: the branch "{branch._step}" (input {branch._position + 1}) has no artifact "{key}". '
+            f'The branch "{branch._step}" (input {branch._position + 1}) has no artifact "{key}". '
             f"It has: {', '.join(branch.names())}."
         ) from None
     return value if is_sexp(value) else to_r(value)
@@ -163,8 +191,7 @@ def _input_index(position: Any) -> Any:
 
 
 def _input_input(position: Any) -> Any:
-    value = _branch(position).input
-    return value if is_sexp(value) else to_r(value)
+    return _in_r(_branch(position).input)
 
 
 def _input_step(position: Any) -> Any:
@@ -192,7 +219,7 @@ def _current(name: Any) -> Any:
         known = _current_fields()
         near = difflib.get_close_matches(key, known, 1)
         advice = f'Did you mean "{near[0]}"?' if near else f"It has: {', '.join(known)}."
-        raise AttributeError(f'AttributeError: current() has no "{key}". {advice}') from None
+        raise AttributeError(f'current() has no "{key}". {advice}') from None
 
 
 def _current_fields() -> list[str]:
