@@ -1,6 +1,5 @@
 # What Python calls to run the function of a step. The result says how it ended; an R error never reaches Python as such.
-# R sees an alarm of Python's only when it returns to Python, so it watches the deadline itself: at the alarm, which
-# wakes it from sleep, the deadline has to be just over.
+# R sees an alarm of Python's only when it returns to Python, so it watches the deadline itself.
 
 run_body <- function(body, step, deadline, positions, branches) {
   self <- new_self()

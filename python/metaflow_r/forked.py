@@ -44,3 +44,8 @@ def enter() -> bool:
 def leave() -> None:
     """Remove the fork's temporary directory."""
     _libr.R_CleanTempDir()
+
+
+def wake_from_sleep(microseconds: int) -> None:
+    """How often R looks at its time limit while it sleeps; 0 is R's own way, which does not."""
+    ctypes.c_int.in_dll(_libr, "R_wait_usec").value = microseconds

@@ -38,9 +38,8 @@ def start() -> None:
     if not _hosted:
         _deepen_stack()
     rinterface = _rpy2()
-    rinterface.initr(interactive=False)
-    if not _hosted:
-        _own_console()
+    # Without rpy2's callbacks R writes to the standard streams itself, unbuffered, and never waits for Python.
+    rinterface.initr(interactive=False, _want_setcallbacks=False)
     _started = True
     try:
         _load_package(rinterface)
@@ -73,20 +72,6 @@ def _deepen_stack() -> None:
     if soft != resource.RLIM_INFINITY and soft < STACK_BYTES:
         wanted = STACK_BYTES if hard == resource.RLIM_INFINITY else min(STACK_BYTES, hard)
         resource.setrlimit(resource.RLIMIT_STACK, (wanted, hard))
-
-
-def _own_console() -> None:
-    """Let R write to the process's own standard streams, as Rscript does: in order, unbuffered, without Python."""
-    import ctypes
-
-    from rpy2.rinterface_lib import openrlib
-
-    rlib, ffi = openrlib.rlib, openrlib.ffi
-    libc = ctypes.CDLL(None)
-    for ours, theirs in (("R_Outputfile", "stdout"), ("R_Consolefile", "stderr")):
-        address = ctypes.c_void_p.in_dll(libc, theirs).value
-        assert address is not None
-        setattr(rlib, ours, ffi.cast(ffi.typeof(getattr(rlib, ours)), address))
 
 
 def _load_package(rinterface: Any) -> None:

@@ -83,6 +83,7 @@ def _deadline() -> Any:
     from rpy2.rinterface import FloatSexpVector
 
     left = signal.getitimer(signal.ITIMER_REAL)[0]
+    forked.wake_from_sleep(50_000 if left else 0)
     return FloatSexpVector([time.time() + left if left else 0.0])
 
 
