@@ -158,4 +158,3 @@ function_in <- function(scope, name) {
   paste0("has no function `", name, "`. ", suggest(name, known))
 }
 
-r_version <- function() paste(R.version$major, R.version$minor, sep = ".")

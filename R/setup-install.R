@@ -1,0 +1,71 @@
+#' Set up Python for metaflow
+#'
+#' Makes a virtual environment with the Python half of metaflow and what joins it to R, in versions that fit this R.
+#' Nothing needs to be known of Python, but one has to be on the machine.
+#'
+#' @param python Python to make the environment with. By default the newest of `python3` and its relatives that R can load.
+#' @param source What to install: a directory with the source of metaflow-tandem, or a name that pip understands.
+#' @param envname Directory of the environment.
+#' @param force Whether an environment that is there is made again.
+#' @return The path of the environment's Python, invisibly. `remove_metaflow_env()` removes the environment.
+#' @examples
+#' \dontrun{
+#' install_metaflow()
+#' }
+#' @export
+install_metaflow <- function(python = NULL, source = "metaflow-tandem", envname = metaflow_env(), force = FALSE) {
+  if (length(the$core)) {
+    stop_metaflow("Python runs in this session already. Call install_metaflow() in a new one.", class = "metaflow_invalid_argument")
+  }
+  if (is.null(python)) python <- python_on_path()
+  target <- python_in(envname)
+  if (force) unlink(envname, recursive = TRUE)
+  if (!file.exists(target)) {
+    message("Making a virtual environment in ", envname)
+    dir.create(dirname(envname), recursive = TRUE, showWarnings = FALSE)
+    run_program(python, c("-m", "venv", envname), "The virtual environment could not be made")
+  }
+  pins <- rpy2_for(getRversion())
+  packages <- c(paste0(names(pins), "==", unlist(pins)), "pandas", source)
+  message("Installing ", paste(packages, collapse = ", "))
+  run_program(target, c("-m", "pip", "install", "--quiet", packages), "The Python packages could not be installed")
+  record <- python_records()[[2L]]
+  dir.create(dirname(record), recursive = TRUE, showWarnings = FALSE)
+  writeLines(target, record)
+  message("Ready: ", target)
+  invisible(target)
+}
+
+#' @rdname install_metaflow
+#' @export
+remove_metaflow_env <- function(envname = metaflow_env()) {
+  unlink(envname, recursive = TRUE)
+  record <- python_records()[[2L]]
+  if (file.exists(record) && identical(readLines(record, n = 1L, warn = FALSE), python_in(envname))) unlink(record)
+  invisible(NULL)
+}
+
+python_on_path <- function() {
+  names <- c("python3", "python3.13", "python3.12", "python3.11", "python3.10", "python")
+  for (path in Sys.which(names)[nzchar(Sys.which(names))]) {
+    facts <- tryCatch(python_facts(path), error = function(e) NULL)
+    if (!is.null(facts) && numeric_version(facts$version, strict = FALSE) >= "3.10") return(path)
+  }
+  stop_metaflow(
+    c(
+      "No Python from 3.10 on was found that R can load.",
+      i = "Install one: on Debian and Ubuntu, apt-get install python3 python3-venv libpython3-dev. Or name it: install_metaflow(python = \"...\")."
+    ),
+    class = "metaflow_python_not_available"
+  )
+}
+
+run_program <- function(program, arguments, failure) {
+  output <- suppressWarnings(system2(program, shQuote(arguments), stdout = TRUE, stderr = TRUE))
+  if (!is.null(attr(output, "status"))) {
+    stop_metaflow(
+      c(paste0(failure, ": ", program, " ", paste(arguments, collapse = " ")), utils::tail(output, 15L)),
+      class = "metaflow_python_not_available"
+    )
+  }
+}
