@@ -46,6 +46,10 @@ class PythonRuntime:
         else:
             body(state.inputs)
 
+    def system_tags(self) -> list[str]:
+        """None: every run says with which Python it was made."""
+        return []
+
     def describe_error(self, error: BaseException) -> tuple[str, str]:
         """The name of the error's class, and a traceback without the frames of this package."""
         import metaflow_core

@@ -18,6 +18,9 @@ class LanguageRuntime(Protocol):
     def prepare(self, flow: FlowDef) -> None:
         """Make the language ready in the process from which tasks are forked. Called once, before any fork."""
 
+    def system_tags(self) -> list[str]:
+        """Tags of a run that has steps of this language, such as ``r_version:4.2.2``, beside those of every run."""
+
     def run_step(self, flow: FlowDef, step: StepDef, state: TaskState) -> None:
         """Run the body of ``step``. It reads and sets artifacts, and calls ``next``, through ``state``.
 

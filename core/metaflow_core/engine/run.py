@@ -104,6 +104,8 @@ def create_run(
     except MetaflowTaggingError as error:
         raise MetaflowTaggingError(f"--tag: {error}") from None
     system_tags = identity.system_tags()
+    for language in sorted(flow.languages):
+        system_tags += runtime_of(language).system_tags()
     for decorator in flow_decorators(flow):
         system_tags += decorator.system_tags(options.flow_options)
     graph = flow_to_json(flow)
