@@ -52,6 +52,9 @@ boot_python <- function(facts) {
     )
   })
   symbol <- function(name) getNativeSymbolInfo(name, library)
+  # For processes that Python code starts; an R that it starts sets its own again.
+  path <- library_path()
+  if (nzchar(path)) Sys.setenv(LD_LIBRARY_PATH = path) else Sys.unsetenv("LD_LIBRARY_PATH")
   # Names the interpreter, so that it finds its virtual environment.
   program <- writeBin(c(utf8ToInt(enc2utf8(facts$executable)), 0L), raw(), size = 4L)
   .C(symbol("Py_SetProgramName"), program)
@@ -119,7 +122,7 @@ find_python <- function() {
 # Where the library of a Python is. Asking takes a process, so the answer is kept.
 python_facts <- function(python) {
   cache <- file.path(tools::R_user_dir("metaflow", "cache"), "python.rds")
-  key <- paste(python, unclass(file.mtime(python)))
+  key <- paste(python, unclass(file.mtime(python)), utils::packageVersion("metaflow"))
   known <- tryCatch(suppressWarnings(readRDS(cache)), error = function(e) list())
   if (is.list(known[[key]]) && file.exists(known[[key]]$library)) return(known[[key]])
   facts <- ask_python(python)
@@ -143,6 +146,24 @@ python_facts <- function(python) {
   facts
 }
 
+# R puts directories of its own in front of where libraries are looked for. A Python that is started from R would find
+# the libpython of another Python there.
+library_path <- function() {
+  own <- c(R.home("lib"), strsplit(Sys.getenv("R_LD_LIBRARY_PATH"), ":", fixed = TRUE)[[1L]])
+  parts <- strsplit(Sys.getenv("LD_LIBRARY_PATH"), ":", fixed = TRUE)[[1L]]
+  system <- c("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/local/lib")
+  java <- grepl("/jvm/|/java", parts)
+  paste(parts[!parts %in% c(own, system) & !java & nzchar(parts)], collapse = ":")
+}
+
+run_python <- function(python, arguments, stderr) {
+  path <- library_path()
+  old <- Sys.getenv("LD_LIBRARY_PATH", unset = NA)
+  if (nzchar(path)) Sys.setenv(LD_LIBRARY_PATH = path) else Sys.unsetenv("LD_LIBRARY_PATH")
+  on.exit(if (is.na(old)) Sys.unsetenv("LD_LIBRARY_PATH") else Sys.setenv(LD_LIBRARY_PATH = old))
+  suppressWarnings(system2(python, arguments, stdout = TRUE, stderr = stderr))
+}
+
 ask_python <- function(python) {
   code <- paste(
     "import os, sys, sysconfig as s",
@@ -157,7 +178,7 @@ ask_python <- function(python) {
   file <- tempfile(fileext = ".py")
   on.exit(unlink(file))
   writeLines(code, file)
-  answer <- suppressWarnings(system2(python, c("-I", shQuote(file)), stdout = TRUE, stderr = TRUE))
+  answer <- run_python(python, c("-I", shQuote(file)), stderr = TRUE)
   if (!is.null(attr(answer, "status")) || length(answer) < 2L) {
     stop_metaflow(
       paste0("The Python at ", python, " does not start: ", paste(answer, collapse = " ")),

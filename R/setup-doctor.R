@@ -107,7 +107,7 @@ python_versions <- function(python) {
   file <- tempfile(fileext = ".py")
   on.exit(unlink(file))
   writeLines(code, file)
-  answer <- suppressWarnings(system2(python, shQuote(file), stdout = TRUE, stderr = FALSE))
+  answer <- run_python(python, shQuote(file), stderr = FALSE)
   parts <- strsplit(answer[grepl(" ", answer)], " ", fixed = TRUE)
   versions <- lapply(parts, function(part) part[[2L]])
   names(versions) <- tolower(vapply(parts, function(part) part[[1L]], ""))

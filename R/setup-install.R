@@ -23,12 +23,12 @@ install_metaflow <- function(python = NULL, source = "metaflow-tandem", envname 
   if (!file.exists(target)) {
     message("Making a virtual environment in ", envname)
     dir.create(dirname(envname), recursive = TRUE, showWarnings = FALSE)
-    run_program(python, c("-m", "venv", envname), "The virtual environment could not be made")
+    run_or_stop(python, c("-m", "venv", envname), "The virtual environment could not be made")
   }
   pins <- rpy2_for(getRversion())
   packages <- c(paste0(names(pins), "==", unlist(pins)), "pandas", source)
   message("Installing ", paste(packages, collapse = ", "))
-  run_program(target, c("-m", "pip", "install", "--quiet", packages), "The Python packages could not be installed")
+  run_or_stop(target, c("-m", "pip", "install", "--quiet", packages), "The Python packages could not be installed")
   record <- python_records()[[2L]]
   dir.create(dirname(record), recursive = TRUE, showWarnings = FALSE)
   writeLines(target, record)
@@ -60,8 +60,8 @@ python_on_path <- function() {
   )
 }
 
-run_program <- function(program, arguments, failure) {
-  output <- suppressWarnings(system2(program, shQuote(arguments), stdout = TRUE, stderr = TRUE))
+run_or_stop <- function(program, arguments, failure) {
+  output <- run_python(program, shQuote(arguments), stderr = TRUE)
   if (!is.null(attr(output, "status"))) {
     stop_metaflow(
       c(paste0(failure, ": ", program, " ", paste(arguments, collapse = " ")), utils::tail(output, 15L)),

@@ -21,6 +21,7 @@ from metaflow_core.graph.model import FlowDef, StepDef, Transition
 from metaflow_core.metadata import recording
 from metaflow_core.metadata.contents import content, stored
 from metaflow_core.values import decode, encode
+from metaflow_core.values.registry import is_fixed
 from metaflow_core.wrapped_error import MetaflowExceptionWrapper
 
 if TYPE_CHECKING:
@@ -104,7 +105,9 @@ class TaskState:
             found = stored(content(self.backend.db, pk), self.backend.storage)
             value = decode(found, language=language)
             fingerprint: str | None = found.fingerprint
-            if found.language != language:
+            if is_fixed(value, language):
+                fingerprint = None
+            elif found.language != language:
                 # Read in another language a value may not be quite the same; what counts is whether the step changes
                 # it. An opaque one is a handle, which can't be changed.
                 opaque = found.encoding == "opaque"

@@ -140,6 +140,13 @@ def need_language(language: str) -> ValueCodec:
     return codec
 
 
+def is_fixed(value: Any, language: str) -> bool:
+    """Whether code in ``language`` can't change ``value`` in place. The codec of a language says so by ``is_fixed``."""
+    codec = None if language == "python" else codec_of_language(language)
+    answer = getattr(codec, "is_fixed", None)
+    return answer is not None and bool(answer(value))
+
+
 @cache
 def _plugged(language: str) -> tuple[dict[str, ValueCodec], dict[str, ValueCodec]]:
     from metaflow_core import plugins
