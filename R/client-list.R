@@ -28,9 +28,9 @@ objects_at <- function(x, pathspecs, kind, names) {
 
 #' @export
 `[[.metaflow_list` <- function(x, i, ...) {
-  found <- if (is.character(i)) match(i, names(x)) else if (is.numeric(i) && i >= 1 && i <= length(x)) as.integer(i) else NA
-  if (length(found) != 1L || is.na(found)) no_element(x, i)
-  .subset2(x, found)
+  place <- if (length(i) != 1L) NA else if (is.character(i)) match(i, names(x)) else if (is.numeric(i)) i else NA
+  if (is.na(place) || place < 1 || place > length(x)) no_element(x, i)
+  .subset2(x, place)
 }
 
 #' @export
@@ -96,6 +96,13 @@ print.metaflow_list <- function(x, ..., n = 20L) {
     if (length(x) > n) cli::cat_line(cli::col_grey("# ... and ", format(length(x) - n, big.mark = ","), " more"))
   }
   invisible(x)
+}
+
+# What a notebook shows.
+#' @exportS3Method repr::repr_html
+repr_html.metaflow_list <- function(obj, ...) {
+  if (length(obj) == 0L) return(NULL)
+  repr::repr_html(show_columns(as.data.frame(utils::head(obj, 20L))), ...)
 }
 
 # As texts, without the first column, which is what the objects are in, and without those that tell nothing.

@@ -48,6 +48,26 @@ test_that("a list prints as a table, and a long one in part", {
   expect_snapshot(runs[[1]]$step("start")$a_task$artifacts)
 })
 
+test_that("a notebook shows a list as a table, and one object as its pathspec", {
+  skip_if_not_installed("repr")
+  local_results("anne")
+  runs <- flow_client$new("PredictionFlow")$runs
+  html <- repr::repr_html(runs)
+  expect_match(html, "<table", fixed = TRUE)
+  expect_match(html, "completed", fixed = TRUE)
+  expect_null(repr::repr_html(runs[[1]]))
+  expect_equal(repr::repr_text(runs[[1]]), "PredictionFlow/8")
+  expect_null(repr::repr_html(runs[0]))
+})
+
+test_that("an element that is not there is an error", {
+  local_results("anne")
+  runs <- flow_client$new("PredictionFlow")$runs
+  for (place in list(0, -1, 6, NA, "2", c(1, 2), NULL, character())) {
+    expect_error(runs[[place]], class = "metaflow_not_found")
+  }
+})
+
 test_that("a table of a thousand runs takes a few queries, not one per run", {
   project <- withr::local_tempdir()
   code <- c(

@@ -1,0 +1,105 @@
+"""The client of R inside of a Python process, and what each language tells of runs of the other."""
+
+from __future__ import annotations
+
+import pytest
+
+PYTHON_FLOW = """
+from metaflow import Flow, FlowSpec, r_step, step
+
+class MixedFlow(FlowSpec):
+    @step
+    def start(self):
+        self.table = {"a": [1, 2]}
+        self.next(self.look)
+
+    @r_step("look.R")
+    def look(self):
+        self.next(self.end)
+
+    @step
+    def end(self):
+        print("seen", self.seen)
+        print("advice in R", "set_namespace(NULL)" in self.advice)
+        try:
+            Flow("OtherFlow")
+        except Exception as error:
+            print("advice in Python", "namespace(None)" in str(error) and "set_namespace" not in str(error))
+        print("namespace", self.namespace)
+
+if __name__ == "__main__":
+    MixedFlow()
+"""
+LOOK = """
+look <- function(self) {
+  run <- run_client$new(current("flow_name"), current("run_id"))
+  run$add_tags("looked_at")
+  self$seen <- run$step("start")$a_task$data$table$a
+  self$advice <- tryCatch(flow_client$new("OtherFlow")$id, metaflow_namespace_mismatch = conditionMessage)
+  self$namespace <- get_namespace()
+  print(run)
+}
+"""
+OTHER = """
+from metaflow import FlowSpec, step
+
+class OtherFlow(FlowSpec):
+    @step
+    def start(self):
+        self.next(self.end)
+
+    @step
+    def end(self):
+        pass
+
+if __name__ == "__main__":
+    OtherFlow()
+"""
+
+
+def test_an_r_step_of_a_python_flow_uses_the_client(run_flow, r_project, monkeypatch):
+    run_flow(OTHER, "run", user="will", name="other.py")
+    (r_project / "look.R").write_text(LOOK)
+    result = run_flow(PYTHON_FLOW, "run", user="anne")
+    printed = [line.partition(")] ")[2] for line in result.stdout.splitlines()]
+    assert "MixedFlow/1" in printed
+    assert "seen [1, 2]" in printed
+    assert "advice in R True" in printed
+    assert "advice in Python True" in printed
+    assert "namespace user:anne" in printed
+
+    from metaflow_core.results import Run, default_namespace
+
+    monkeypatch.setenv("METAFLOW_USER", "anne")
+    default_namespace()
+    run = Run("MixedFlow/1")
+    assert run.user_tags == {"looked_at"}
+    assert run.tag_history[0].identity == "user:anne"
+    assert any(tag.startswith("r_version:") for tag in run.system_tags)
+
+
+@pytest.mark.filterwarnings("ignore:The artifact is an R character")
+def test_python_reads_a_run_object_of_r_as_its_pathspec(run_r, run_flow, r_project, monkeypatch):
+    run_flow(OTHER, "run", user="anne", name="other.py")
+    run_r(
+        """
+        library(metaflow)
+        metaflow("KeepFlow") |>
+          step(
+            step = "start", next_step = "end",
+            r_function = function(self) self$source <- flow_client$new("OtherFlow")$latest_run
+          ) |>
+          step(step = "end", r_function = function(self) print(self$source$status)) |>
+          run()
+        """,
+        "run",
+        user="anne",
+    )
+
+    from metaflow_core.results import Run, default_namespace
+
+    monkeypatch.setenv("METAFLOW_USER", "anne")
+    default_namespace()
+    run = Run("KeepFlow/1")
+    assert Run(run.data.source).successful
+    assert '[1] "completed"' in next(iter(run["end"])).stdout
