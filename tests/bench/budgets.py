@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from results import Budget, Results
 
+CROSSING = {
+    "doubles": "doubles",
+    "integers": "integers with NA",
+    "strings": "strings, 1,000 different",
+    "ids": "strings, all different",
+}
+
 
 def budgets(results: Results) -> list[Budget]:
     ours, ratio = results.ours, results.ratio
@@ -12,7 +19,13 @@ def budgets(results: Results) -> list[Budget]:
         Budget("heavy modules that `import metaflow` brings along", ours("heavy"), 0, ""),
         Budget("3 no-op steps, against released Metaflow", ratio("linear"), 5, "x", at_least=True),
         Budget("foreach of 1,000, per task, against released Metaflow", ratio("foreach1000"), 15, "x", at_least=True),
+        Budget("R: 3 no-op steps, against the published R package", ratio("r.linear"), 6, "x", at_least=True),
+        Budget("R: foreach of 1,000, per task, against it", ratio("r.foreach1000"), 60, "x", at_least=True),
     ]
+    for key, title in CROSSING.items():
+        for to in ("Python", "R"):
+            text = f"10 million {title} to {to}, against a plain copy"
+            found.append(Budget(text, ours(f"r.crossing.{key}.{to}"), 2, "x"))
     for kind, name in (("array", "float64 array"), ("table", "Arrow table"), ("frame", "pandas table")):
         for what in ("save", "load"):
             key = f"large.{kind}.{what}"

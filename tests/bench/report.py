@@ -21,7 +21,7 @@ def markdown(results: Results, facts: list[str]) -> str:
         lines.append(f"| {budget.text} | {limit} | {measured} | {verdict} |")
     lines += ["", "## All measurements", "", "| | ours | released | released / ours | of CPU time | repeats |"]
     lines.append("|---|---:|---:|---:|---:|---:|")
-    lines += [_line(row) for row in results.rows.values() if row.ours or row.failed]
+    lines += [_line(row) for row in results.rows.values() if row.ours or row.failed or row.skipped]
     return "\n".join(lines)
 
 
@@ -35,10 +35,14 @@ def replace_measured(page: str, measured: str) -> str:
 def _line(row: Row) -> str:
     if row.failed:
         return f"| {row.title} | failed: {row.failed.replace('|', ' ')} | | | | |"
+    if row.skipped:
+        return f"| {row.title} | not measured: {row.skipped} | | | | |"
     ours = _quantity(row.our_median, row.unit) if row.ours else ""
     released = _quantity(statistics.median(row.released), row.unit) if row.released else ""
     ratio = f"{row.ratio:.1f}" if row.ratio is not None else ""
-    repeats = f"{len(row.ours)} / {len(row.released)}" if row.released else f"{len(row.ours)}"
+    repeats = f"{len(row.ours)}"
+    if row.released:
+        repeats += " / stored" if row.stored else f" / {len(row.released)}"
     cpu = f"{row.cpu_ratio:.1f}" if row.cpu_ratio is not None else ""
     return f"| {row.title} | {ours} | {released} | {ratio} | {cpu} | {repeats} |"
 

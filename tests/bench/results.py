@@ -9,7 +9,10 @@ from typing import Any
 
 @dataclass(slots=True)
 class Row:
-    """One quantity, measured on one side or on both. ``ratio`` is released / ours: above 1 ours needs less."""
+    """One quantity, measured on one side or on both. ``ratio`` is released / ours: above 1 ours needs less.
+
+    ``failed`` and ``skipped`` say why there is nothing, ``stored`` that the released side was measured at another time.
+    """
 
     title: str
     unit: str
@@ -18,6 +21,8 @@ class Row:
     our_cpu: list[float] = field(default_factory=list)
     released_cpu: list[float] = field(default_factory=list)
     failed: str = ""
+    skipped: str = ""
+    stored: bool = False
 
     def add(self, ours: bool, value: float, cpu: float | None = None) -> None:
         (self.ours if ours else self.released).append(value)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from budgets import CROSSING
 from measure import Measured, ProcessFailed
 from results import Results
 from sides import HERE, UNLIMITED, Side, copy_released_run
@@ -192,6 +193,73 @@ def large(bench: Bench) -> None:
         )
 
 
+# The published R package is in no registry, so it can't be measured beside ours.
+STORED_R_FACTS = (
+    "*stored*: figures of the published R package, version 2.3 on Metaflow 2.19.39 with reticulate 1.28, measured in "
+    "November 2026 on a quiet machine with 2 cores: three no-op steps 8.6 s, a foreach of 20 with two workers 0.9 s "
+    "per task, `library()` 1.6 s. Its ratios compare two machines at two times, and are no more than an order of magnitude."
+)
+STORED_R = {"linear": 8600.0, "task": 900.0, "library": 1600.0}  # milliseconds
+
+
+def r(bench: Bench) -> None:
+    """Ours in R, beside stored figures of the published package."""
+    from_stored = {
+        "r.linear": ("R: 3 no-op steps", "ms", STORED_R["linear"]),
+        "r.foreach50": ("R: foreach of 50", "ms per task", STORED_R["task"]),
+        "r.foreach1000": ("R: foreach of 1,000", "ms per task", STORED_R["task"]),
+        "r.bare": ("R: bare Rscript", "ms", None),
+        "r.library": ("R: `library(metaflow)`", "ms", STORED_R["library"]),
+        "r.client": ("R: `library(metaflow)` and a first `flow_client`", "ms", None),
+    }
+    rows = {}
+    for key, (title, unit, stored) in from_stored.items():
+        row = rows[key] = bench.results.row(key, title, unit)
+        if bench.ours.r_library is None:
+            row.skipped = "R is not installed"
+        elif stored is not None:
+            row.released, row.stored = [stored], True
+    if bench.ours.r_library is None:
+        return
+    bench.ours.start_anew()
+    flows = HERE / "flows"
+    client = 'library(metaflow); flow_client$new("LinearRFlow")$latest_run$id'
+    actions: list[tuple[str, list[str], int, int]] = [
+        ("r.bare", ["-e", "0"], 1, 7),
+        ("r.library", ["-e", "library(metaflow)"], 1, 7),
+        ("r.linear", [str(flows / "linear.R"), "run"], 1, 7),
+        ("r.client", ["-e", client], 1, 7),
+        ("r.foreach50", [str(flows / "foreach.R"), "run", *UNLIMITED], 50, 3),
+        ("r.foreach1000", [str(flows / "foreach.R"), "run", "--width", "1000", *UNLIMITED], 1000, 1),
+    ]
+    for key, arguments, tasks, repeats in actions:
+        warm = 0 if tasks == 1000 else 1
+        for turn in range(warm + (repeats if bench.quick else 2 * repeats)):
+            measured = bench.ours.rscript(*arguments)
+            if turn >= warm:
+                rows[key].add(True, measured.seconds * 1000 / tasks)
+                if tasks > 1 or key == "r.linear":
+                    memory = bench.results.row(f"{key}.memory", f"{rows[key].title}: largest process", "MB")
+                    memory.ours.append(measured.largest_mb)
+
+
+def crossing(bench: Bench) -> None:
+    """Ours alone: from R's vectors to Arrow and back, against a plain copy."""
+    if bench.ours.r_library is None:
+        row = bench.results.row("r.crossing", "R: 10 million values to Python and back", "x")
+        row.skipped = "R is not installed"
+        return
+    output = bench.ours.run(str(HERE / "bench_crossing.py")).output
+    for key, name in CROSSING.items():
+        for to in ("Python", "R"):
+            found = re.search(rf"^{re.escape(name)} +{to} +([\d.]+) ms +([\d.]+) ms +([\d.]+)$", output, re.MULTILINE)
+            if found is None:
+                raise ProcessFailed(f"bench_crossing.py has not measured {name} to {to}")
+            title = f"R: 10 million {name} to {to}"
+            bench.results.row(f"r.crossing.{key}.{to}.ms", title, "ms").ours.append(float(found[1]))
+            bench.results.row(f"r.crossing.{key}.{to}", f"{title}, a plain copy = 1", "x").ours.append(float(found[3]))
+
+
 ALL: dict[str, Callable[[Bench], None]] = {
     "starting": starting,
     "linear": linear,
@@ -203,4 +271,6 @@ ALL: dict[str, Callable[[Bench], None]] = {
     "large": large,
     "foreach10000": foreach10000,
     "foreach1000": foreach1000,
+    "r": r,
+    "crossing": crossing,
 }

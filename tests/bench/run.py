@@ -16,7 +16,7 @@ from budgets import budgets
 from measure import ProcessFailed
 from report import markdown, replace_measured
 from results import Results, Row
-from rows import ALL, Bench
+from rows import ALL, STORED_R_FACTS, Bench
 from sides import BUILD, ROOT, make_sides
 
 
@@ -52,6 +52,8 @@ def main() -> None:
         f"{os.cpu_count()} cores and {_memory_gb():.0f} GB of memory. Load before the measurements: {loads[0]:.1f}; "
         f"largest between them: {max(loads):.1f} (one busy benchmark with two workers makes about 2)."
     ]
+    if any(row.stored for row in bench.results.rows.values()):
+        facts += ["", STORED_R_FACTS]
     text = markdown(bench.results, facts)
     (BUILD / "results.md").write_text(text + "\n")
     if chosen == list(ALL):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -26,6 +27,7 @@ class Side:
     name: str
     python: str
     folder: Path
+    r_library: Path | None = None  # with the R package, where R is installed
 
     def start_anew(self) -> None:
         """Forget all runs."""
@@ -40,6 +42,10 @@ class Side:
     def run(self, *arguments: str, code: int = 0, watch: bool = False, **environment: str) -> Measured:
         """`python ARGUMENTS`."""
         return measure([self.python, *arguments], self.folder, self._environment() | environment, code, watch)
+
+    def rscript(self, *arguments: str) -> Measured:
+        """`Rscript ARGUMENTS`, with our R package."""
+        return measure(["Rscript", *arguments], self.folder, self._environment())
 
     def stored(self) -> tuple[int, int]:
         """How many files the project's store has, and the bytes that they take on the disk: whole blocks."""
@@ -68,6 +74,7 @@ class Side:
             "METAFLOW_USER": "bench",
             "METAFLOW_HOME": str(home),
             "FLIGHTS": str(BUILD / "flights.pickle"),
+            "R_LIBS": os.pathsep.join(filter(None, [str(self.r_library or ""), os.environ.get("R_LIBS", "")])),
         }
 
 
@@ -76,6 +83,7 @@ def make_sides() -> tuple[Side, Side]:
     scratch = BUILD / "scratch"
     ours = Side("ours", sys.executable, scratch / "ours")
     released = Side("released", str(BUILD / "released" / "bin" / "python"), scratch / "released")
+    ours.r_library = _install_r_package()
     for side in (ours, released):
         side.start_anew()
     _compile(ours.python, ROOT / "core", ROOT / "python", ROOT / "plugins")
@@ -100,6 +108,27 @@ def _install_released(ours: Side) -> None:
     pip = [folder / "bin" / "python", "-m", "pip", "--no-input", "--disable-pip-version-check", "--quiet"]
     subprocess.run([*pip, "install", *wanted], check=True)
     done.write_text("\n".join(wanted))
+
+
+def _install_r_package() -> Path | None:
+    """The R package of this checkout in a library of its own, beside those that R has. None without R or rpy2."""
+    if shutil.which("Rscript") is None or importlib.util.find_spec("rpy2") is None:
+        return None
+    library = BUILD / "r-library"
+    source = BUILD / "r-source"
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(ROOT / "R", source / "R")
+    for name in ("DESCRIPTION", "NAMESPACE"):
+        shutil.copy(ROOT / name, source)
+    library.mkdir(parents=True, exist_ok=True)
+    command = ["R", "CMD", "INSTALL", "--no-docs", "--no-test-load", f"--library={library}", str(source)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        why = done.stderr.strip().splitlines()[-1]
+        print(f"R is left out, because its package can't be installed: {why}", flush=True)
+        return None
+    (library / "metaflow" / "python.txt").write_text(sys.executable + "\n")
+    return library
 
 
 def _compile(python: str, *folders: Path) -> None:
