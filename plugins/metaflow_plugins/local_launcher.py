@@ -22,6 +22,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from metaflow_core.engine.interface import TaskRequest
+from metaflow_core.engine.streams import make_streams
 
 GRACE_SECONDS = 3.0
 # What artifacts are read and written with. When one task had to import it, those after it should not have to.
@@ -138,7 +139,7 @@ class Launcher:
             if self._command is not None:
                 command = list(self._command(request))
                 os.execvp(command[0], command)
-            _make_streams()
+            make_streams()
             _reseed()
             atexit._clear()  # what the driver has registered is the driver's
             code = self._run_task(request)
@@ -204,15 +205,6 @@ class Launcher:
 def signal_group(pid: int, number: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
-
-
-def _make_streams() -> None:
-    """Fresh standard streams on the task's pipes, line by line, whatever the driver's were."""
-    for name, number in (("stdout", 1), ("stderr", 2)):
-        stream = open(number, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
-        setattr(sys, name, stream)
-        setattr(sys, f"__{name}__", stream)
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # type: ignore[misc]  # noqa: SIM115
 
 
 def _reseed() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,6 +14,7 @@ import click
 
 from metaflow_core import __version__, errors, identity
 from metaflow_core.decorators.resolve import attach, flow_decorators
+from metaflow_core.engine.streams import flush_streams
 from metaflow_core.graph.model import FlowDef
 from metaflow_core.metadata.backend import Backend, open_backend
 
@@ -197,7 +199,11 @@ def main(flow: FlowDef, program: Sequence[str], arguments: Sequence[str] | None 
 
     ``program`` is the command that starts this program again, without arguments.
     """
-    sys.exit(execute(flow, program, sys.argv[1:] if arguments is None else list(arguments)))
+    code = execute(flow, program, sys.argv[1:] if arguments is None else list(arguments))
+    # All is done: an interrupt, or a stream that can't be written, must not turn the exit code into another one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    flush_streams()
+    sys.exit(code)
 
 
 def execute(flow: FlowDef, program: Sequence[str], arguments: list[str]) -> int:

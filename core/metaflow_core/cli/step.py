@@ -8,6 +8,7 @@ from metaflow_core import identity
 from metaflow_core.cli.flow import FlowContext
 from metaflow_core.engine.interface import TaskRequest
 from metaflow_core.engine.run import RunOptions, create_run, stay_in_project
+from metaflow_core.engine.streams import make_streams
 from metaflow_core.engine.task import TaskSettings, run_attempt, runtime_of
 from metaflow_core.errors import CommandException
 from metaflow_core.graph.model import FlowDef
@@ -37,6 +38,7 @@ def step_command(
     namespace: str | None,
 ) -> int:
     """Run one attempt of one task of an existing run."""
+    make_streams()
     if name not in context.flow:
         raise CommandException(f"There is no step {name!r}. Steps: {', '.join(context.flow.steps)}.")
     stay_in_project(context.backend)

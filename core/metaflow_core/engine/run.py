@@ -17,6 +17,7 @@ from metaflow_core.engine.output import Output
 from metaflow_core.engine.plan import Plan
 from metaflow_core.engine.resume import ResumePlan, take_over
 from metaflow_core.engine.scheduler import Limits, Scheduler
+from metaflow_core.engine.streams import flush_streams
 from metaflow_core.engine.task import TaskSettings, run_attempt, runtime_of
 from metaflow_core.errors import MetaflowTaggingError, PluginError, UnserializableValue
 from metaflow_core.graph.model import FlowDef
@@ -60,8 +61,7 @@ def open_compute(flow: FlowDef, backend: Backend, options: RunOptions) -> Comput
     def command(request: TaskRequest) -> list[str]:
         return [*options.program, *request.as_arguments(), *settings.as_arguments()]
 
-    sys.stdout.flush()
-    sys.stderr.flush()
+    flush_streams()
     compute.open(run_task, command)
     return compute
 

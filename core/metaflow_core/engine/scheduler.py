@@ -198,10 +198,12 @@ class Scheduler:
                     self._say(task, _starting(task.request))
                 else:
                     self._ended(task, event.code, event.message)
-        for fd in ready:
+        for task in {self._pipes[fd].label: self._pipes[fd] for fd in ready if fd in self._pipes}.values():
             # Output that is here before the news of its task waits, so that "Task is starting." comes first.
-            if fd in self._pipes and self._pipes[fd].pid is not None:
-                self._read(self._pipes[fd], fd)
+            if task.pid is not None:
+                for fd in list(task.pipes):  # stdout before stderr
+                    if fd in ready:
+                        self._read(task, fd)
         for task in self._running.values():
             task.log.flush()
 

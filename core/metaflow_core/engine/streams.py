@@ -1,0 +1,66 @@
+"""The standard streams of this process, and those of a task's.
+
+Stdout and stderr are two pipes, and who reads them can't know which of two texts was written first. So when a task
+changes from one stream to the other, it waits until what it has written to the first was read: a moment, and the log
+is in order. Only what Python writes can wait; what other programs write to both at once may still change places.
+"""
+
+from __future__ import annotations
+
+import array
+import io
+import os
+import sys
+import time
+from typing import Any
+
+WAIT_SECONDS = 0.1  # at most, should nobody read
+
+
+class _OrderedPipe(io.FileIO):
+    last: _OrderedPipe | None = None  # the stream that was written to last
+
+    def write(self, data: Any, /) -> int | None:
+        last = _OrderedPipe.last
+        if last is not None and last is not self:
+            last.wait_until_read()
+        _OrderedPipe.last = self
+        return super().write(data)
+
+    def wait_until_read(self) -> None:
+        import fcntl
+        import termios
+
+        unread = array.array("i", [0])
+        end = time.monotonic() + WAIT_SECONDS
+        while time.monotonic() < end:
+            try:
+                fcntl.ioctl(self.fileno(), termios.FIONREAD, unread)
+            except OSError:
+                return  # no pipe
+            if not unread[0]:
+                return
+            time.sleep(0.0001)
+
+
+def make_streams() -> None:
+    """Fresh standard streams on file descriptors 0, 1 and 2, line by line, whatever this process had before."""
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        raw = _OrderedPipe(number, "w", closefd=False)
+        stream = io.TextIOWrapper(
+            io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True
+        )
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # type: ignore[misc]  # noqa: SIM115
+
+
+def flush_streams() -> None:
+    """Write what waits in stdout and stderr. One that can't be written leads to /dev/null from now on."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, stream.fileno())
+            os.close(nothing)
