@@ -20,7 +20,7 @@ WAIT_SECONDS = 0.1  # at most, should nobody read
 class _OrderedPipe(io.FileIO):
     last: _OrderedPipe | None = None  # the stream that was written to last
 
-    def write(self, data: Any, /) -> int | None:
+    def write(self, data: Any, /) -> int:
         last = _OrderedPipe.last
         if last is not None and last is not self:
             last.wait_until_read()
