@@ -375,7 +375,13 @@ def _opaque(node: Node) -> Any:
     if facts["language"] == "r":
         if facts["codec"] != "rds":
             raise UnreadableArtifact(f"This {facts['type']} is stored by the codec {facts['codec']!r}. Upgrade metaflow-tandem.")
-        return session.helper("unserialize_value")(_bytes(payload))
+        outcome = session.helper("try_call")(session.helper("unserialize_value"), _bytes(payload))
+        if len(outcome) == 1:
+            raise UnreadableArtifact(
+                f"This {facts['type']} can't be loaded: {outcome[0][0]}. It is an object of R, whose packages must be "
+                f"installed, in versions that still fit it."
+            )
+        return outcome[1]
     texts = {**facts, "summary": str(node.layout.get("summary", ""))}
     parts = {name: StrSexpVector([text]) for name, text in texts.items()}
     from metaflow_r.sexp import named_list

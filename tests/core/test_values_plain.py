@@ -437,13 +437,13 @@ def test_deep_values_are_stored_or_refused() -> None:
 
 
 def test_values_of_another_language_are_handles_that_can_be_stored_again() -> None:
-    model = OpaqueValue("r", "rds", "lm", "y ~ x", b"RDS bytes")
+    model = OpaqueValue("julia", "jls", "lm", "y ~ x", b"RDS bytes")
     encoded = encode(model)
     back = decode(store(encoded))
-    assert (back.language, back.type, back.summary, back.payload) == ("r", "lm", "y ~ x", b"RDS bytes")
+    assert (back.language, back.type, back.summary, back.payload) == ("julia", "lm", "y ~ x", b"RDS bytes")
     assert encode(back).key == encoded.key
     assert roundtrip({"m": model, "n": 1})["m"] == model
-    with pytest.raises(UnreadableArtifact, match="only r can load it"):
+    with pytest.raises(UnreadableArtifact, match="only julia can load it"):
         back.load()
 
 
