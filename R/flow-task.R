@@ -23,7 +23,9 @@ run_body <- function(body, step, deadline, positions, branches) {
           eval(expression, scope)
           list(kind = "done")
         },
-        error = function(e) calls <<- user_calls(sys.calls(), sys_functions(), step)
+        error = function(e) calls <<- user_calls(sys.calls(), sys_functions(), step),
+        message = function(m) tell(conditionMessage(m), "muffleMessage"),
+        warning = function(w) if (getOption("warn") == 1L) tell(warning_text(w), "muffleWarning")
       ),
       error = function(e) failure(e, calls, step),
       interrupt = function(e) failure(simpleError("interrupted"), NULL, step)
@@ -33,6 +35,26 @@ run_body <- function(body, step, deadline, positions, branches) {
   if (deadline > 0) setTimeLimit()
   outcome$changed <- changed_values(self)
   outcome
+}
+
+# Stdout and stderr are two pipes, and who reads them can't know which was written to first. So what is told on stderr
+# waits until stdout was read, and what follows waits until it was read itself.
+tell <- function(text, restart) {
+  flush(stdout())
+  the$core$wait_until_read(1L)
+  cat(text, file = stderr())
+  the$core$wait_until_read(2L)
+  invokeRestart(restart)
+}
+
+# As R prints a warning when `options(warn = 1)`.
+warning_text <- function(w) {
+  call <- conditionCall(w)
+  text <- conditionMessage(w)
+  if (is.null(call)) return(paste0("Warning: ", text, "\n"))
+  call <- one_line(call)
+  gap <- if (nchar(call, "w") + nchar(sub("\n.*", "", text), "w") + 18L > 77L) "\n  " else " "
+  paste0("Warning in ", call, " :", gap, text, "\n")
 }
 
 failure <- function(condition, calls, step) {

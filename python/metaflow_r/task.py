@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from metaflow_core.engine.streams import wait_until_read
 from metaflow_core.errors import MetaflowException, TaskDied
 
 from metaflow_r import conditions, forked, session
@@ -235,7 +236,12 @@ def _current_names() -> Any:
     return StrSexpVector(_current_fields())
 
 
+def _wait_until_read(number: Any) -> None:
+    wait_until_read(int(number[0]))
+
+
 FOR_R = {
+    "wait_until_read": _wait_until_read,
     "get": _get,
     "set": _set,
     "delete": _delete,

@@ -2,7 +2,7 @@
 
 Stdout and stderr are two pipes, and who reads them can't know which of two texts was written first. So when a task
 changes from one stream to the other, it waits until what it has written to the first was read: a moment, and the log
-is in order. Only what Python writes can wait; what other programs write to both at once may still change places.
+is in order. That holds for what Python and R write; other programs may write to both at once.
 """
 
 from __future__ import annotations
@@ -23,24 +23,26 @@ class _OrderedPipe(io.FileIO):
     def write(self, data: Any, /) -> int:
         last = _OrderedPipe.last
         if last is not None and last is not self:
-            last.wait_until_read()
+            wait_until_read(last.fileno())
         _OrderedPipe.last = self
         return super().write(data)
 
-    def wait_until_read(self) -> None:
-        import fcntl
-        import termios
 
-        unread = array.array("i", [0])
-        end = time.monotonic() + WAIT_SECONDS
-        while time.monotonic() < end:
-            try:
-                fcntl.ioctl(self.fileno(), termios.FIONREAD, unread)
-            except OSError:
-                return  # no pipe
-            if not unread[0]:
-                return
-            time.sleep(0.0001)
+def wait_until_read(number: int) -> None:
+    """Until everything that was written to the pipe ``number`` was read; no wait where it is no pipe."""
+    import fcntl
+    import termios
+
+    unread = array.array("i", [0])
+    end = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < end:
+        try:
+            fcntl.ioctl(number, termios.FIONREAD, unread)
+        except OSError:
+            return
+        if not unread[0]:
+            return
+        time.sleep(0.0001)
 
 
 def make_streams() -> None:
