@@ -24,7 +24,7 @@ $(shell [ "$$(cat .venv/.run 2>/dev/null)" = "$$(pwd -P)" ] || rm -f .venv/.run 
 setup: .venv/.run ## Make .venv, with bin/python and bin/metaflow
 	@echo "Ready: $(bin)/python, $(bin)/metaflow"
 
-demo: .venv/.run ## Run examples/penguins.py and read its result
+demo: .venv/.run ## Run an example in Python and R, and read its result
 	@tools/demo.sh
 
 test: .venv/.dev ## Run the tests; ARGS="tests/python -k resume" selects

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,6 +15,7 @@ from typing import Protocol
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[1]
 USER = "tester"
 
 
@@ -84,6 +88,96 @@ def run_flow(project: Path) -> RunFlow:
         if check and result.returncode != 0:
             pytest.fail(
                 f"{script} {' '.join(map(str, args))} ended with {result.returncode}\n"
+                f"--- stdout ---\n{result.stdout}\n--- stderr ---\n{result.stderr}"
+            )
+        return result
+
+    return run
+
+
+# --- R ---------------------------------------------------------------------------------------------------------------
+
+
+class RunR(Protocol):
+    """Runs ``Rscript flow.R ...`` as a user would, in a process of its own."""
+
+    def __call__(
+        self,
+        script: str | Path,
+        *args: str | Path,
+        user: str = USER,
+        env: Mapping[str, str] | None = None,
+        check: bool = True,
+        name: str = "flow.R",
+    ) -> subprocess.CompletedProcess[str]:
+        """``script`` is a path, or source text, written to ``name`` first. With ``check`` failure fails the test."""
+
+
+@pytest.fixture(scope="session")
+def r_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library with the R package of this checkout. Without R or rpy2 the test is skipped."""
+    rscript = shutil.which("Rscript")
+    if rscript is None or importlib.util.find_spec("rpy2") is None:
+        pytest.skip("R or rpy2 is not installed; `make setup` installs them")
+    probe = "quit(status = !all(c('cli', 'magrittr', 'rlang') %in% rownames(installed.packages())))"
+    if subprocess.run([rscript, "-e", probe], check=False, capture_output=True).returncode:
+        pytest.skip("R packages that metaflow needs are not installed; `make setup` installs them")
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    library = base / "r-library"
+    with open(base / "r-library.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (library / "metaflow" / "python.txt").exists():
+            source = base / "r-source"
+            source.mkdir(exist_ok=True)
+            for part in ("DESCRIPTION", "NAMESPACE"):
+                shutil.copy(ROOT / part, source)
+            shutil.copytree(ROOT / "R", source / "R", dirs_exist_ok=True)
+            library.mkdir(exist_ok=True)
+            command = ["R", "CMD", "INSTALL", "--no-docs", "--no-test-load", f"--library={library}", str(source)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            (library / "metaflow" / "python.txt").write_text(sys.executable + "\n")
+    return library
+
+
+@pytest.fixture
+def r_project(project: Path, r_library: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh project directory in which R finds the package, and the package finds this Python."""
+    monkeypatch.setenv("R_LIBS", str(r_library))
+    for variable in ("RETICULATE_PYTHON", "METAFLOW_PYTHON", "R_SESSION_INITIALIZED"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("R_USER_CACHE_DIR", str(r_library.parent / "r-cache"))
+    return project
+
+
+@pytest.fixture
+def run_r(r_project: Path) -> RunR:
+    """See :class:`RunR`."""
+
+    def run(
+        script: str | Path,
+        *args: str | Path,
+        user: str = USER,
+        env: Mapping[str, str] | None = None,
+        check: bool = True,
+        name: str = "flow.R",
+    ) -> subprocess.CompletedProcess[str]:
+        if isinstance(script, str) and "\n" in script:
+            (r_project / name).write_text(dedent(script), encoding="utf-8")
+            script = r_project / name
+        environment = {**os.environ, "METAFLOW_USER": user, **(env or {})}
+        result = subprocess.run(
+            ["Rscript", str(script), *map(str, args)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        if check and result.returncode != 0:
+            pytest.fail(
+                f"Rscript {script} {' '.join(map(str, args))} ended with {result.returncode}\n"
                 f"--- stdout ---\n{result.stdout}\n--- stderr ---\n{result.stderr}"
             )
         return result

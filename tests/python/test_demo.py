@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,25 +26,53 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_demo_runs_the_example_shows_its_result_and_what_to_try(checkout: Path, project: Path) -> None:
+def demo(checkout: Path, **more: str) -> tuple[list[str], dict[str, str]]:
+    """The parts of what the demo prints, and the environment in which it ran: that of nobody."""
     (checkout / ".venv").symlink_to(sys.prefix)
     environment = {k: v for k, v in os.environ.items() if k not in ("METAFLOW_USER", "SUDO_USER", "USERNAME", "USER")}
-    result = subprocess.run(
-        [checkout / "tools/demo.sh"], cwd=project, env=environment, capture_output=True, text=True, timeout=300
-    )
+    environment |= more
+    command = [checkout / "tools/demo.sh"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stdout + result.stderr
-    _, ran, read, try_next = result.stdout.split("\n==> ")
-    assert "Done!" in ran
-    assert "Gentoo" in read and "g_per_mm" in read
-    commands = try_next.splitlines()[1:]
-    assert commands[0].strip() == "export METAFLOW_USER=demo"
-    assert len(commands) == 4
     assert (checkout / ".metaflow").is_dir()
+    return result.stdout.split("\n==> ")[1:], environment
+
+
+def try_all(commands: list[str], checkout: Path, environment: dict[str, str]) -> None:
+    assert commands[0].strip() == "export METAFLOW_USER=demo"
     for command in commands[1:]:
         again = subprocess.run(
             ["sh", "-ec", f"{commands[0]}\n{command}"], cwd=checkout, env=environment, capture_output=True, text=True
         )
         assert again.returncode == 0, command + again.stdout + again.stderr
+
+
+def test_the_demo_mixes_languages_and_says_what_to_try(checkout: Path, r_project: Path) -> None:
+    (ran, read, try_next), environment = demo(checkout)
+    assert "Done!" in ran
+    in_python, in_r = read.split("In R:")
+    for shown in (in_python, in_r):
+        assert "PenguinsMixedFlow" in shown
+        assert re.search(r"Gentoo +123 +217\.2 +5076(\.0)? +54\.6", shown)
+    assert "lm(formula = body_mass_g ~ flipper_length_mm" in in_r
+    commands = try_next.splitlines()[1:]
+    assert len(commands) == 5
+    try_all(commands, checkout, environment)
+
+
+def test_the_demo_without_r_is_in_python_and_says_so(checkout: Path, project: Path) -> None:
+    no_r = project / "bin"
+    no_r.mkdir()
+    (no_r / "Rscript").write_text("#!/bin/sh\nexit 127\n")
+    (no_r / "Rscript").chmod(0o755)
+    (ran, read, try_next), environment = demo(checkout, PATH=f"{no_r}:{os.environ['PATH']}")
+    assert "R is not set up" in ran.splitlines()[0]
+    assert "Done!" in ran
+    assert "In R" not in read
+    assert "Gentoo" in read and "g_per_mm" in read
+    commands = try_next.splitlines()[1:]
+    assert len(commands) == 4
+    try_all(commands, checkout, environment)
 
 
 def test_make_lists_its_targets(checkout: Path) -> None:

@@ -14,6 +14,8 @@ RunFlow = Callable[..., "subprocess.CompletedProcess[str]"]
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 PENGUINS = EXAMPLES / "penguins.py"
+MIXED = EXAMPLES / "penguins_mixed.py"
+CHICKS = EXAMPLES / "chicks.R"
 
 
 def test_penguins_is_run_tagged_read_and_resumed(run_flow: RunFlow) -> None:
@@ -60,7 +62,60 @@ def test_penguins_takes_other_data(run_flow: RunFlow, project: Path) -> None:
     assert "Foreach yields 1 child steps." in ran.stdout
 
 
+def test_penguins_mixed_gives_what_penguins_gives_and_both_languages_read_it(
+    run_flow: RunFlow, run_r: RunFlow, r_project: Path
+) -> None:
+    run_flow(PENGUINS, "run")
+    ran = run_flow(MIXED, "run")
+    assert "Gentoo: 54.6 g more per mm of flipper" in ran.stdout
+    assert "Each mm of flipper adds most to a Gentoo: 54.6 g" in ran.stdout
+    run_flow(MIXED, "resume", "join")
+    in_python = run_flow(
+        """
+        from metaflow import Flow
+
+        run = Flow("PenguinsMixedFlow").latest_run
+        print(run.origin_pathspec, run.data.summary.compare(Flow("PenguinsFlow").latest_run.data.summary).empty)
+        print(list(run.data.models), run.data.models["Gentoo"].type)
+        """,
+        name="read.py",
+    )
+    assert in_python.stdout.splitlines() == [
+        "PenguinsMixedFlow/1 True",
+        "['Adelie', 'Chinstrap', 'Gentoo'] lm",
+    ]
+    in_r = run_r(
+        """
+        library(metaflow)
+        data <- flow_client$new("PenguinsMixedFlow")$latest_run$data
+        cat(class(data$summary), data$summary$species, "\\n")
+        cat(round(predict(data$models$Gentoo, data.frame(flipper_length_mm = 220))), "\\n")
+        """,
+        name="read.R",
+    )
+    assert in_r.stdout.splitlines() == ["data.frame Gentoo Chinstrap Adelie ", "5230 "]
+
+
+def test_chicks_runs_in_r(run_r: RunFlow, run_flow: RunFlow) -> None:
+    ran = run_r(CHICKS, "run")
+    assert "diet 3: 11.4 g a day" in ran.stdout
+    assert "Foreach yields 4 child steps." in ran.stdout
+    read = run_flow(
+        """
+        from metaflow import Flow
+
+        print(*Flow("ChicksFlow").latest_run.data.growth.g_per_day.round(2))
+        """,
+        name="read.py",
+    )
+    assert read.stdout == "6.84 8.61 11.42 9.71\n"
+
+
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
-def test_every_example_passes_its_check_and_describes_itself(example: Path, run_flow: RunFlow) -> None:
+def test_every_example_passes_its_check_and_describes_itself(
+    example: Path, run_flow: RunFlow, request: pytest.FixtureRequest
+) -> None:
+    if "r_step" in example.read_text():
+        request.getfixturevalue("r_project")
     run_flow(example, "check")
     assert re.search(r"\bstart\b", run_flow(example, "show").stdout)
