@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import fcntl
 import json
 import os
 import time
@@ -30,9 +31,19 @@ def main() -> None:
         if name not in ALL:
             parser.error(f"--only: there is no {name!r}; there are {', '.join(ALL)}")
     began = time.monotonic()
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with open(BUILD / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            parser.exit(1, "Benchmarks of this checkout are running already: two at a time would measure each other.\n")
+        measure_and_write(chosen, options.quick, began)
+
+
+def measure_and_write(chosen: list[str], quick: bool, began: float) -> None:
     ours, released = make_sides()
     our_versions, released_versions = ours.versions(), released.versions()
-    bench = Bench(ours, released, options.quick, Results())
+    bench = Bench(ours, released, quick, Results())
     loads = [os.getloadavg()[0]]
     for name in chosen:
         print(f"{time.monotonic() - began:5.0f} s  {name}", flush=True)
@@ -46,7 +57,7 @@ def main() -> None:
     shared = ", ".join(f"{name} {released_versions[name]}" for name in ("numpy", "pandas", "pyarrow"))
     minutes = (time.monotonic() - began) / 60
     facts = [
-        f"Measured on {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}{' with --quick' * options.quick}, "
+        f"Measured on {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}{' with --quick' * quick}, "
         f"in {minutes:.0f} minutes: metaflow-tandem {our_versions['metaflow-tandem']} beside Metaflow "
         f"{released_versions['metaflow']}, both on Python {our_versions['Python']} with {shared}, on a machine with "
         f"{os.cpu_count()} cores and {_memory_gb():.0f} GB of memory. Load before the measurements: {loads[0]:.1f}; "
