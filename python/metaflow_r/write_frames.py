@@ -33,7 +33,7 @@ def frame(value: Any, found: dict[str, Any], strict: bool) -> Node:
         except Unstorable as error:
             error.path = f"${name}{error.path}"
             raise
-        node = Node("dataframe", value=list(columns), layout={"type": classes[0]})
+    node = Node("dataframe", value=list(columns), layout={"type": classes[0]})
     if classes in _KNOWN:
         if len(classes) > 1:
             node.layout["class"] = classes
