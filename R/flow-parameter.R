@@ -52,8 +52,6 @@ parameter <- function(flow, parameter, required = FALSE, help = NULL, separator 
     integer = "int", double = , numeric = "float", logical = "bool", character = "str", type
   )
   if (isTRUE(is_flag) && is.null(default)) default <- FALSE
-  small <- is.numeric(default) && all(default == round(default) & abs(default) <= .Machine$integer.max)
-  if (identical(kind, "int") && small) default <- as.integer(default)
   flow$parameters <- c(flow$parameters, list(list(
     name = parameter, required = required, help = help, separator = separator, default = default, type = kind,
     options = options

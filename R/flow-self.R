@@ -47,7 +47,7 @@ changed_values <- function(self) {
 }
 
 check_name <- function(name) {
-  if (!is_string(name)) {
+  if (!is_string(name) || !nzchar(name)) {
     stop_metaflow(paste0("An artifact is named by one text, not by ", show_value(name), "."))
   }
   name

@@ -6,6 +6,7 @@
 start_python <- function() {
   if (length(the$core) > 0L) return(invisible())
   Sys.setenv(R_SESSION_INITIALIZED = paste0("PID=", Sys.getpid(), ":NAME=\"metaflow\""))
+  use_utf8()
   if ("reticulate" %in% loadedNamespaces() && reticulate::py_available(initialize = FALSE)) {
     reticulate::py_run_string(boot_code())
     the$python <- reticulate::py_config()$python
@@ -28,6 +29,18 @@ start_python <- function() {
     )
   }
   invisible()
+}
+
+# Texts are UTF-8 in the locale "C" too, which is that of cron and of containers, as they are for a Python that starts by
+# itself. Both languages read it from the environment.
+use_utf8 <- function() {
+  if (!Sys.getlocale("LC_CTYPE") %in% c("C", "POSIX")) return(invisible())
+  variable <- if (nzchar(Sys.getenv("LC_ALL"))) "LC_ALL" else "LC_CTYPE"
+  for (name in c("C.UTF-8", "en_US.UTF-8")) {
+    if (nzchar(suppressWarnings(Sys.setlocale("LC_CTYPE", name)))) {
+      return(invisible(do.call(Sys.setenv, stats_names(list(name), variable))))
+    }
+  }
 }
 
 boot_code <- function() {

@@ -61,7 +61,9 @@ def _parameter(item: Any) -> ParameterDef:
     return ParameterDef(
         text(parts["name"]),
         type=optional["type"],
-        default=_computed(default) if isinstance(default, SexpClosure) else plain(default),
+        default=_computed(default, optional["type"])
+        if isinstance(default, SexpClosure)
+        else _whole(plain(default), optional["type"]),
         required=bool(parts["required"][0]),
         help=optional["help"],
         separator=optional["separator"],
@@ -69,7 +71,12 @@ def _parameter(item: Any) -> ParameterDef:
     )
 
 
-def _computed(function: Any) -> Callable[[Any], Any]:
+def _whole(value: Any, type: str | None) -> Any:
+    """A number of R that is whole, as an int where one is wanted: R writes 5 for 5.0, and has no larger integers."""
+    return int(value) if type == "int" and isinstance(value, float) and value.is_integer() else value
+
+
+def _computed(function: Any, type: str | None) -> Callable[[Any], Any]:
     def default(context: Any) -> Any:
         from metaflow_r import session
         from metaflow_r.read import to_r
@@ -77,7 +84,7 @@ def _computed(function: Any) -> Callable[[Any], Any]:
         facts = {name: getattr(context, name) for name in ("flow_name", "user_name", "parameter_name", "ds_type")}
         outcome = session.helper("try_call")(session.helper("call_default"), function, to_r(facts))
         if int(outcome[0].typeof) == 10:
-            return plain(outcome[1])
+            return _whole(plain(outcome[1]), type)
         raise RuntimeError(text(outcome[0]))
 
     return default
@@ -154,7 +161,8 @@ def _arguments(flow: FlowDef, before: list[str], command: str, after: list[str],
         if any(argument in ("--help", "-h") for argument in given):
             return given
         # As with a Python flow, a script without a command checks the flow, unless its run() asks for something.
-        return [*before, *given] if command == "run" else [*before, *given, command, *after]
+        asks = command != "run" or after == ["--help"]
+        return [*before, *given, command, *after] if asks else [*before, *given]
     if given[place] == command:
         return [*before, *given[: place + 1], *after, *given[place + 1 :]]
     shared = ("--tag", "--max-workers", "--max-num-splits", "--max-log-size", "--with", "--namespace")

@@ -37,9 +37,14 @@ def start() -> None:
     _hosted = is_hosted()
     if not _hosted:
         _deepen_stack()
+        _use_utf8()
+        _find_r()
     rinterface = _rpy2()
     # Without rpy2's callbacks R writes to the standard streams itself, unbuffered, and never waits for Python.
-    rinterface.initr(interactive=False, _want_setcallbacks=False)
+    try:
+        rinterface.initr(interactive=False, _want_setcallbacks=False)
+    except Exception as error:
+        raise RNotAvailable(_MISFIT.format(type(error).__name__, error)) from error
     _started = True
     try:
         _load_package(rinterface)
@@ -47,6 +52,35 @@ def start() -> None:
     except BaseException:
         _started = False
         raise
+
+
+def _use_utf8() -> None:
+    """In the locale "C", that of cron and containers, Python takes texts as UTF-8; R does when it is told to."""
+    import locale
+
+    variable = "LC_ALL" if os.environ.get("LC_ALL") else "LC_CTYPE"
+    given = os.environ.get(variable) or os.environ.get("LANG") or "C"
+    before = locale.setlocale(locale.LC_CTYPE)
+    for name in ("C.UTF-8", "en_US.UTF-8") if given in ("C", "POSIX") else ():
+        try:
+            locale.setlocale(locale.LC_CTYPE, name)
+        except locale.Error:
+            continue
+        os.environ[variable] = name
+        break
+    else:
+        locale.setlocale(locale.LC_CTYPE, before)
+
+
+_MISFIT = "R was not found, or rpy2 does not fit it ({}: {}). `metaflow doctor` says what to install."
+
+
+def _find_r() -> None:
+    """Complain when there is no R: rpy2 would tell of it in its own words."""
+    import shutil
+
+    if not os.environ.get("R_HOME") and os.name == "posix" and shutil.which("R") is None:
+        raise RNotAvailable("Steps written in R need R, which was not found. Install R, put it on PATH or set R_HOME.")
 
 
 def _rpy2() -> Any:
@@ -58,9 +92,7 @@ def _rpy2() -> Any:
             f"Install it, in the version that fits the R: `metaflow doctor` says which."
         ) from error
     except Exception as error:  # rpy2 looks for R when it is imported
-        raise RNotAvailable(
-            f"R was not found, or rpy2 does not fit it ({type(error).__name__}: {error}). Install R, put it on PATH or set R_HOME."
-        ) from error
+        raise RNotAvailable(_MISFIT.format(type(error).__name__, error)) from error
     return rinterface
 
 

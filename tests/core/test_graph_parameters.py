@@ -34,6 +34,7 @@ def flow_with(*parameters: ParameterDef) -> FlowDef:
         (ParameterDef("p", default=1), "7", 7),
         (ParameterDef("p", default=1), 7.0, 7),
         (ParameterDef("p", default=1), np.int32(7), 7),
+        (ParameterDef("p", type=int), "9007199254740993", 9007199254740993),
         (ParameterDef("p", default=0.5), "1e-3", 0.001),
         (ParameterDef("p", default=0.5), 2, 2.0),
         (ParameterDef("p", type="float"), np.float64(0.5), 0.5),

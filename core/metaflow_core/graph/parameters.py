@@ -274,7 +274,9 @@ def _to_str(value: Any) -> str:
 
 
 def _to_int(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)) or int(value) != float(value):
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise ValueError
+    if isinstance(value, float) and not value.is_integer():
         raise ValueError
     return int(value)
 
