@@ -195,12 +195,14 @@ Ops.metaflow_object <- function(e1, e2) {
   if (.Generic == "==") same else !same
 }
 
+place <- function(x) sub("^default:", "", attr(x, "scope")[[1L]])
+
 # A number or a text without a slash is an id. 0 is no id: as the status of a finished command it means success.
 is_same <- function(x, other) {
   if (inherits(other, "metaflow_object")) {
     return(
       identical(class(x), class(other)) && identical(as.character(x), as.character(other)) &&
-        identical(attr(x, "scope")[[1L]], attr(other, "scope")[[1L]]) && identical(attr(x, "attempt"), attr(other, "attempt"))
+        identical(place(x), place(other)) && identical(attr(x, "attempt"), attr(other, "attempt"))
     )
   }
   if (is.list(other)) return(vapply(other, function(one) is_same(x, one), NA))

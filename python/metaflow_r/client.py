@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Where objects were made. R knows a place by its key: the address of a database may hold a password.
 _places: dict[str, Backend] = {}
+_DEFAULT = "default:"  # begins the key of what the settings say, which another process looks up by itself
 
 # Objects that were asked for something lately: most are asked for more. They read anew what can still change.
 _recent: dict[tuple[Any, ...], Any] = {}
@@ -62,23 +63,30 @@ def _place(key: str) -> Backend:
     from metaflow_core.metadata.backend import open_backend
     from metaflow_core.results import provider
 
-    if key not in _places:  # the object comes from another process
-        for backend in (provider.backend(), open_backend()):
+    digest = key.removeprefix(_DEFAULT)
+    if digest not in _places:  # the object comes from another process
+        default = open_backend()
+        default = provider.backend_at(default.metadata_url, default.storage_url)
+        for backend in (provider.backend(), default):
             _key(backend)
-    if key not in _places:
+        if key != digest:
+            _places.setdefault(digest, default)  # the project may be elsewhere now
+    if digest not in _places:
         raise MetaflowNotFound(
             "This object was made with other metadata than what is read now. Choose it with set_metadata(), or make "
             "the object anew."
         )
-    return _places[key]
+    return _places[digest]
 
 
 def _key(backend: Backend) -> str:
     from hashlib import blake2b
 
-    key = blake2b(f"{backend.metadata_url}\n{backend.storage_url}".encode(), digest_size=8).hexdigest()
-    _places.setdefault(key, backend)
-    return key
+    from metaflow_core.results import provider
+
+    digest = blake2b(f"{backend.metadata_url}\n{backend.storage_url}".encode(), digest_size=8).hexdigest()
+    _places.setdefault(digest, backend)
+    return (_DEFAULT if provider.is_default(backend) else "") + digest
 
 
 def _scope_texts(scope: Scope) -> Any:
@@ -109,8 +117,9 @@ def _child(object: Any, id: Any) -> None:
     from metaflow_core.names import split_pathspec
     from metaflow_core.results.base import KINDS
 
-    parts = f"{text(object)}/{text(id)}".split("/")
-    _at(_scope(strings(object.do_slot("scope"))), split_pathspec("/".join(parts), KINDS[: len(parts)]))
+    pathspec = f"{text(object)}/{text(id)}"
+    parts = split_pathspec(pathspec, KINDS[: pathspec.count("/") + 1])
+    _at(_scope(strings(object.do_slot("scope"))), parts, check=len(parts) == 2)  # what is in a run is where the run is
 
 
 def _field(object: Any, name: Any) -> Any:

@@ -90,11 +90,15 @@ test_that("run() returns the run, which is 0 when it succeeded and serves as an 
       step(step = "start", r_function = function(self) self$x <- 1, next_step = "end") |>
       step(step = "end")
     go <- function() {
+      set_namespace("nobody")
       first <- run(flow, tag = c("a", "b"))
+      cat("outside:", first$is_in_namespace(), first$step("start")$a_task$data$x, "\n")
+      set_default_namespace()
       again <- run(flow, resume = "end", origin_run_id = first)
       cat("answer:", first == 0, format(first), again$origin_pathspec, first$user_tags, "\n")
     }
   ')
   lines <- rscript(project, "anne", "-e", shQuote('source("session.R"); go()'))
+  expect_match(lines, "outside: FALSE 1", fixed = TRUE, all = FALSE)
   expect_match(lines, "answer: TRUE SessionFlow/1 SessionFlow/1 a b", fixed = TRUE, all = FALSE)
 })

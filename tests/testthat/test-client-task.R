@@ -82,6 +82,36 @@ test_that("an artifact tells what it is", {
   expect_output(found$summary(), "type +str")
 })
 
+test_that("an object of a project that is elsewhere now is read there", {
+  project <- local_results("anne", project = of_tags())
+  run <- run_client$new("TagFlow/1")
+  file <- withr::local_tempfile()
+  saveRDS(run, file)
+  moved <- file.path(withr::local_tempdir(), "moved")
+  dir.create(moved)
+  file.copy(file.path(project, ".metaflow"), moved, recursive = TRUE)
+  withr::local_dir(moved)
+  code <- sprintf("library(metaflow); run_client$new('TagFlow/1')$add_tag('there'); cat(readRDS('%s')$user_tags)", file)
+  withr::local_envvar(R_LIBS = paste(.libPaths(), collapse = .Platform$path.sep))
+  told <- system2(file.path(R.home("bin"), "Rscript"), c("-e", shQuote(code)), stdout = TRUE)
+  expect_match(told, "there", fixed = TRUE)
+  expect_false("there" %in% run$user_tags)
+})
+
+test_that("an object of chosen metadata is not taken for one of the project", {
+  project <- local_results("anne", project = of_tags())
+  withr::local_dir(withr::local_tempdir())
+  set_metadata(project)
+  run <- run_client$new("TagFlow/1")
+  reset_default_metadata()
+  expect_true(run$successful)
+  file <- withr::local_tempfile()
+  saveRDS(run, file)
+  code <- sprintf("library(metaflow); tryCatch(readRDS('%s')$status, metaflow_not_found = function(e) cat(conditionMessage(e)))", file)
+  withr::local_envvar(R_LIBS = paste(.libPaths(), collapse = .Platform$path.sep))
+  expect_match(system2(file.path(R.home("bin"), "Rscript"), c("-e", shQuote(code)), stdout = TRUE), "set_metadata()", fixed = TRUE)
+})
+
 test_that("an object can be saved and read in another session", {
   local_results("anne")
   run <- run_client$new("PredictionFlow/8")
