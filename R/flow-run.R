@@ -61,8 +61,7 @@ is_script <- function() {
 }
 
 in_interactive_host <- function() {
-  interactive() || isTRUE(getOption("knitr.in.progress")) || isTRUE(getOption("jupyter.in_kernel")) ||
-    nzchar(Sys.getenv("JPY_PARENT_PID")) && "IRkernel" %in% loadedNamespaces()
+  interactive() || isTRUE(getOption("knitr.in.progress")) || "IRkernel" %in% loadedNamespaces()
 }
 
 script_file <- function() {
