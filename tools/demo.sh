@@ -32,8 +32,10 @@ $python $file run --tag demo
 say "Reading the result back, as a notebook would"
 # show LANGUAGE CODE COMMAND... shows the code, and what it prints.
 show() {
-    printf '\n%s:\n%s\n\n' "$1" "$2" | sed 's/^\(.\)/    \1/; s/^    \(Python\|R\):$/In \1:/'
+    printf '\nIn %s:\n' "$1"
     code=$2; shift 2
+    printf '%s\n' "$code" | sed 's/^/    /'
+    echo
     "$@" "$code"
 }
 show Python "from metaflow import Flow
