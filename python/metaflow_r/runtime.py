@@ -85,6 +85,6 @@ class RCodec:
         from metaflow_r import session, sexp
 
         cls = type(value)
-        if cls in sexp.TYPES or cls is sexp.NULLType:
+        if cls in sexp.TYPES or sexp.is_null(value):
             return True
         return not session.helper("may_change_in_place")(sexp.ListSexpVector([value]))[0]
