@@ -12,7 +12,8 @@
 #' @keywords internal
 #' @importFrom magrittr %>%
 #' @importFrom utils .DollarNames
-"_PACKAGE"
+#' @name metaflow-package
+NULL
 
 #' Pipe operator
 #'

@@ -107,7 +107,9 @@ def _python_problem(step: StepDef, place: str, path: str | None, name: str) -> s
         except (ImportError, ValueError):
             spec = None
         if spec is None:
-            return f"there is no Python module {place!r}. Name a file, as in \"features.py:{name}\", or install the module."
+            return (
+                f'there is no Python module {place!r}. Name a file, as in "features.py:{name}", or install the module.'
+            )
         path = spec.origin
         if path is None or not path.endswith(".py"):
             return None
@@ -120,7 +122,7 @@ def _python_problem(step: StepDef, place: str, path: str | None, name: str) -> s
         return f"the Python file {shown_path(path)} does not exist."
     except SyntaxError as error:
         return f"the Python file {shown_path(path)} can't be read: {error.msg} (line {error.lineno})."
-    defined = {node.name: node for node in module.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))}
+    defined = {one.name: one for one in module.body if isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef))}
     node = defined.get(name)
     if node is None:
         assigned = {n.id for n in ast.walk(module) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
@@ -136,7 +138,7 @@ def _python_problem(step: StepDef, place: str, path: str | None, name: str) -> s
     most = len(arguments.posonlyargs) + len(arguments.args)
     least = most - len(arguments.defaults)
     wanted = step.num_inputs
-    if arguments.vararg is None and not least <= wanted <= most or least > wanted:
+    if (arguments.vararg is None and not least <= wanted <= most) or least > wanted:
         expected = "self, inputs" if wanted == 2 else "self"
         return f"{name}() in {shown_path(path)} must take ({expected}), not ({ast.unparse(arguments)})."
     return None
@@ -150,6 +152,7 @@ def _load_python(place: str, path: str | None, name: str) -> Any:
     import importlib.util
     import sys
 
+    module: Any
     if path is None:
         module = importlib.import_module(place)
     else:

@@ -27,7 +27,7 @@ def plain(value: Any) -> Any:
 def _parts(value: Any) -> dict[str, Any]:
     """The elements of a named R list."""
     names = strings(value.names) if hasattr(value, "names") else []
-    return dict(zip(names, value))
+    return dict(zip(names, value, strict=False))
 
 
 def read_flow(data: Any) -> FlowDef:
@@ -49,7 +49,9 @@ def read_flow(data: Any) -> FlowDef:
 
 def _decorator(item: Any) -> DecoratorSpec:
     parts = _parts(item)
-    return DecoratorSpec(text(parts["name"]), {name: plain(value) for name, value in _parts(parts["arguments"]).items()})
+    return DecoratorSpec(
+        text(parts["name"]), {name: plain(value) for name, value in _parts(parts["arguments"]).items()}
+    )
 
 
 def _parameter(item: Any) -> ParameterDef:
@@ -115,7 +117,7 @@ def _transition(parts: dict[str, Any]) -> Transition | None:
         return None
     foreach, condition = text(parts["foreach"]) or None, text(parts["condition"]) or None
     if condition is not None:
-        cases = tuple(zip(strings(parts["cases"]), targets))
+        cases = tuple(zip(strings(parts["cases"]), targets, strict=False))
         return Transition("switch", tuple(dict.fromkeys(targets)), condition=condition, cases=cases)
     if foreach is not None:
         return Transition("foreach", targets, foreach=foreach)
@@ -131,9 +133,8 @@ def _execute(
     data: Any, program: Any, before: Any, command: Any, after: Any, command_line: Any, names: Any, values: Any
 ) -> Any:
     """Carry out the command that the script's ``run()`` asks for, unless the command line asks for another."""
-    from rpy2.rinterface import NULL, IntSexpVector, StrSexpVector
-
     from metaflow_core.cli.flow import execute
+    from rpy2.rinterface import NULL, IntSexpVector, StrSexpVector
 
     from metaflow_r import runtime
     from metaflow_r.sexp import named_list
@@ -194,7 +195,7 @@ def _place_of_command(flow: FlowDef, given: list[str]) -> int | None:
 
 def set_environment(names: list[str], values: list[str]) -> None:
     """Bring ``os.environ`` up to date: Python has read the environment when it started, R may have changed it since."""
-    given = dict(zip(names, values))
+    given = dict(zip(names, values, strict=False))
     for name in list(os.environ):
         if name.startswith("METAFLOW_") and name not in given:
             os.environ.pop(name)
@@ -234,4 +235,4 @@ def _as_json(value: Any) -> Any:
     return to_r(json.dumps(plain(value)))
 
 
-FOR_R = {"execute": _execute, "as_json": _as_json}
+FOR_R: dict[str, Callable[..., Any]] = {"execute": _execute, "as_json": _as_json}

@@ -138,7 +138,9 @@ def _vector(items: list[Any], type: str) -> Any:
     """A vector of this type; None is NA."""
     from rpy2.rinterface import NA_Character, NA_Complex, NA_Integer, NA_Logical, NA_Real
 
-    na = {"logical": NA_Logical, "integer": NA_Integer, "double": NA_Real, "character": NA_Character}.get(type, NA_Complex)
+    na = {"logical": NA_Logical, "integer": NA_Integer, "double": NA_Real, "character": NA_Character}.get(
+        type, NA_Complex
+    )
     if type == "character":
         for item in items:
             if item is not None:
@@ -149,7 +151,10 @@ def _vector(items: list[Any], type: str) -> Any:
 def _moments(items: list[Any]) -> Any:
     """Dates, or moments in one time zone, as a vector; a list when the zones differ."""
     present = [item for item in items if item is not None]
-    if present[0].kind == "datetime" and len({item.attrs.get("zone", item.attrs.get("offset")) for item in present}) > 1:
+    if (
+        present[0].kind == "datetime"
+        and len({item.attrs.get("zone", item.attrs.get("offset")) for item in present}) > 1
+    ):
         return ListSexpVector([from_tree(item) for item in items])
     from metaflow_r import session
 
@@ -207,10 +212,18 @@ def _key(key: Any) -> str:
     return str(key)
 
 
+_FAILURE = "metaflow_core.wrapped_error:MetaflowExceptionWrapper"  # what @catch stores: a condition in R
+
+
 def _fields(node: Node) -> Any:
     """A dataclass or a named tuple: as a named list."""
     value = ListSexpVector([from_tree(item) for item in items_of(node.value)])
-    return set_attribute(value, "names", StrSexpVector([str(name) for name in node.attrs["fields"]]))
+    set_attribute(value, "names", StrSexpVector([str(name) for name in node.attrs["fields"]]))
+    if node.attrs.get("class") == _FAILURE:
+        from metaflow_r import session
+
+        return session.helper("as_exception")(value)
+    return value
 
 
 def _range(node: Node) -> Any:
@@ -257,8 +270,8 @@ def _r_list(node: Node) -> Any:
 
 
 def _complex(node: Node) -> Any:
-    real, imaginary = node.value  # type: ignore[misc]
-    return VECTORS["complex"]([complex(real, imaginary)])  # type: ignore[arg-type]
+    parts: Any = node.value
+    return VECTORS["complex"]([complex(*parts)])
 
 
 def _whole(node: Node) -> Any:
@@ -374,7 +387,9 @@ def _opaque(node: Node) -> Any:
     check_allowed(facts["language"], facts["type"])
     if facts["language"] == "r":
         if facts["codec"] != "rds":
-            raise UnreadableArtifact(f"This {facts['type']} is stored by the codec {facts['codec']!r}. Upgrade metaflow-tandem.")
+            raise UnreadableArtifact(
+                f"This {facts['type']} is stored by the codec {facts['codec']!r}. Upgrade metaflow-tandem."
+            )
         outcome = session.helper("try_call")(session.helper("unserialize_value"), _bytes(payload))
         if len(outcome) == 1:
             raise UnreadableArtifact(

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-
 from metaflow_core.values import buffers
 from metaflow_core.values.node import Node
 
@@ -125,7 +124,7 @@ def classed_time(number: Any, type: str, layout: dict[str, Any], zone: str | Non
         return integer64(np.zeros(1, np.int64), np.array([True]))
     set_attribute(number, "class", StrSexpVector(_CLASSES[type]))
     if type == "POSIXct":
-        zones = layout["tzone"] if "tzone" in layout else [zone]
+        zones = layout.get("tzone", [zone])
         if zones is not None:
             set_attribute(number, "tzone", StrSexpVector([str(name) for name in zones]))
     elif type in ("difftime", "hms"):
@@ -244,7 +243,9 @@ def column(node: Node) -> Any:
         value: Any = from_tree(node.value) if dtype == "opaque" else _cells(node)
     elif dtype == "period":
         value = from_strings(pa.array([str(p) for p in _pandas(node)], pa.large_string()))
-    elif dtype == "object" and isinstance(node.data, (pa.Array, pa.ChunkedArray)) and node.layout.get("cells") == "json":
+    elif (
+        dtype == "object" and isinstance(node.data, (pa.Array, pa.ChunkedArray)) and node.layout.get("cells") == "json"
+    ):
         value = ListSexpVector([from_tree(item) for item in items_of(Node("list", data=node.data, layout=node.layout))])
     else:
         value = vector(node.data, node.layout, node.attrs)

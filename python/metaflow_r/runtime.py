@@ -67,8 +67,8 @@ class RCodec:
     """Every R value; see the modules ``write`` and ``read``."""
 
     language = "r"
-    types = ("*",)
-    kinds = ("*",)
+    types: Sequence[str] = ("*",)
+    kinds: Sequence[str] = ("*",)
 
     def to_tree(self, value: Any, write: ToTree) -> Tree:
         from metaflow_r import write as writing

@@ -112,7 +112,9 @@ def _load_package(rinterface: Any) -> None:
     try:
         _namespace = base["loadNamespace"](rinterface.StrSexpVector(["metaflow"]))
         if not _hosted:  # functions in R files use it without naming it
-            base["library"](rinterface.StrSexpVector(["metaflow"]), **{"character.only": rinterface.BoolSexpVector([True])})
+            base["library"](
+                rinterface.StrSexpVector(["metaflow"]), **{"character.only": rinterface.BoolSexpVector([True])}
+            )
     except Exception as error:
         raise RNotAvailable(
             f"The R package metaflow can't be loaded in the R at {r_home()} ({_one_line(error)}). "

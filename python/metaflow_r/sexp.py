@@ -16,7 +16,6 @@ from rpy2.rinterface import (
     StrSexpVector,
 )
 from rpy2.rinterface_lib import conversion, openrlib
-from rpy2.rinterface_lib.sexp import NULLType
 
 rlib, ffi = openrlib.rlib, openrlib.ffi
 
@@ -112,5 +111,3 @@ def memory(vector: Any, width: int) -> bytes:
 
 def is_null(value: Any) -> bool:
     return value is NULL
-
-

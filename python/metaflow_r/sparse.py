@@ -47,7 +47,7 @@ def from_node(node: Node) -> Any:
     parts = {"data": from_tree(node.fields["data"])}
     if format == "coo":
         coords: Any = node.fields["coords"]
-        items = coords.value if isinstance(coords, Node) else coords
+        items: Any = coords.value if isinstance(coords, Node) else coords
         parts["i"], parts["j"] = from_tree(items[0]), from_tree(items[1])
     else:
         parts["i"], parts["p"] = from_tree(node.fields["indices"]), from_tree(node.fields["indptr"])

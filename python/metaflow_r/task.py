@@ -14,6 +14,8 @@ from metaflow_r.read import to_r
 from metaflow_r.text import is_sexp, strings, text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from metaflow_core.engine.inputs import JoinInput
     from metaflow_core.engine.state import TaskState
     from metaflow_core.graph.model import FlowDef, StepDef
@@ -37,17 +39,19 @@ def run(flow: FlowDef, step: StepDef, state: TaskState) -> None:
 
 
 def _call(body: RFunction, step: StepDef, state: TaskState) -> None:
-    from rpy2.rinterface import IntSexpVector, NULL, StrSexpVector
+    from rpy2.rinterface import NULL, IntSexpVector, StrSexpVector
 
     inputs = NULL if state.inputs is None else IntSexpVector(range(len(state.inputs)))
-    branches = NULL
+    branches: Any = NULL
     if state.inputs is not None:
         names = [branch._step for branch in state.inputs]
         if len(set(names)) == len(names):
             branches = StrSexpVector(names)
-    outcome = session.helper("run_body")(body.function(), StrSexpVector([step.name]), _deadline(), inputs, branches)
-    result = dict(zip(strings(outcome.names), outcome))
-    for name, value in zip(strings(result["changed"].names), result["changed"]) if len(result["changed"]) else ():
+    run_body = session.helper("run_body")
+    outcome = run_body(body.function(), StrSexpVector([step.name]), _deadline(), inputs, branches)
+    result = dict(zip(strings(outcome.names), outcome, strict=False))
+    changed = result["changed"]
+    for name, value in zip(strings(changed.names) if len(changed) else [], changed, strict=True):
         state.set(name, value, "r")
     kind = text(result["kind"])
     if kind == "error":
@@ -240,7 +244,7 @@ def _wait_until_read(number: Any) -> None:
     wait_until_read(int(number[0]))
 
 
-FOR_R = {
+FOR_R: dict[str, Callable[..., Any]] = {
     "wait_until_read": _wait_until_read,
     "get": _get,
     "set": _set,

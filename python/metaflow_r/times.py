@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-
 from metaflow_core.values.node import Node
 
 from metaflow_r.sexp import texts
@@ -62,7 +61,9 @@ def _posixct(value: Any, kind: str, found: dict[str, Any]) -> tuple[Node, set[st
         return None
     unit, ticks = whole
     zone, layout = _zone(found)
-    node = Node("column", data=array(pa.timestamp(unit, zone), ticks, missing), layout={**_layout("POSIXct", kind), **layout})
+    node = Node(
+        "column", data=array(pa.timestamp(unit, zone), ticks, missing), layout={**_layout("POSIXct", kind), **layout}
+    )
     return node, {"class", "tzone"}
 
 
@@ -152,7 +153,7 @@ def scalar(value: Any, kind: str, classes: list[str], found: dict[str, Any]) -> 
     layout = node.layout
     type = layout["type"]
     if node.data is None or node.data.null_count:
-        kept = {name: layout[name] for name in ("storage", "units", "tzone") if name in layout}
+        kept: dict[str, Any] = {name: layout[name] for name in ("storage", "units", "tzone") if name in layout}
         attrs: dict[str, Any] = {"type": type}
         if type == "POSIXct" and "tzone" not in kept:
             kept["tzone"] = [node.data.type.tz] if node.data is not None else None
@@ -167,7 +168,9 @@ def scalar(value: Any, kind: str, classes: list[str], found: dict[str, Any]) -> 
     if type == "difftime":
         return Node("timedelta", value=ticks, layout=layout)
     if type == "hms":
-        return Node("time", value=(dt.datetime.min + dt.timedelta(microseconds=ticks)).time().isoformat(), layout=layout)
+        return Node(
+            "time", value=(dt.datetime.min + dt.timedelta(microseconds=ticks)).time().isoformat(), layout=layout
+        )
     return _datetime(node, ticks, layout)
 
 

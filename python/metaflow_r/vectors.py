@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from rpy2.rinterface import ByteSexpVector, IntSexpVector, StrSexpVector
+from rpy2.rinterface import IntSexpVector, StrSexpVector
 
 from metaflow_r import session
 from metaflow_r.sexp import NA_BITS, NA_INTEGER, VECTORS, NotUtf8, address, cdata, rlib, set_attribute
@@ -151,10 +151,12 @@ def _from_integers(values: Any, missing: Any) -> Any:
 
 
 def integer64(values: Any, missing: Any = None) -> Any:
-    """Integers as bit64's integer64; as numbers, with a warning where that loses digits, when bit64 is not installed."""
+    """Integers as bit64's integer64; without bit64 as numbers, with a warning where that loses digits."""
     import warnings
 
-    if not session.helper("has_bit64")()[0] or (values.dtype.kind == "u" and len(values) and int(values.max()) > 2**63 - 1):
+    if not session.helper("has_bit64")()[0] or (
+        values.dtype.kind == "u" and len(values) and int(values.max()) > 2**63 - 1
+    ):
         vector, out = new("double", len(values))
         out[:] = values
         if missing is not None:
@@ -224,7 +226,7 @@ def _split_strings(data: pa.Array) -> Any:
         out[ends_at] = 0
         out[keep] = content
         pieces.append((raw, len(piece)))
-    from rpy2.rinterface import ListSexpVector, NULL
+    from rpy2.rinterface import NULL, ListSexpVector
 
     na: Any = NULL
     if missing is not None:
@@ -234,7 +236,7 @@ def _split_strings(data: pa.Array) -> Any:
     )
 
 
-def from_bytes(data: Any) -> ByteSexpVector:
+def from_bytes(data: Any) -> Any:
     """Bytes as a raw vector."""
     raw, out = new("raw", len(data))
     out[:] = np.frombuffer(data, np.uint8)

@@ -220,4 +220,3 @@ def _sparse(value: Any) -> Node | None:
     from metaflow_r.sparse import to_node
 
     return to_node(value)
-

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
-
 from metaflow_core.values.node import Node, Tree
 
 from metaflow_r import times
-from metaflow_r.sexp import is_null, rlib, cdata, texts
+from metaflow_r.sexp import cdata, is_null, rlib, texts
 from metaflow_r.vectors import array, missing_reals, numbers, to_arrow
 from metaflow_r.write import HasCode, content, write
 
@@ -144,10 +143,7 @@ def _ndarray(value: Any, kind: str, found: dict[str, Any]) -> Node | None:
     elif missing_reals(values) is not None:
         return None
     shape = [int(n) for n in found["dim"]]
-    if kind == "logical":
-        data = pa.array(values.astype("uint8"))
-    else:
-        data = to_arrow(value, kind)
+    data = pa.array(values.astype("uint8")) if kind == "logical" else to_arrow(value, kind)
     layout = {"order": "F"} if len(shape) > 1 else {"type": "array"}
     return Node("ndarray", attrs={"dtype": _DTYPES[kind], "shape": shape}, layout=layout, data=data)
 

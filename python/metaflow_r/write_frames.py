@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
-
 from metaflow_core.values.node import Node
 from metaflow_core.values.registry import Unstorable
 
@@ -75,7 +74,7 @@ def _add_row_names(node: Node, rows: Any) -> None:
 
 
 def nested(value: Any, name: str, strict: bool) -> Node:
-    """A column that is a matrix, a data frame or a classed list: rows for those who have only lists, and itself for R."""
+    """A column that is a matrix, a data frame or a classed list: its rows for other languages, and itself for R."""
     from metaflow_r import session
 
     rows = session.helper("rows_of_column")(value)

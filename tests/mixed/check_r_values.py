@@ -11,9 +11,7 @@ from metaflow_r import session
 
 
 def stored(encoded: Encoded) -> Stored:
-    out = Stored(
-        encoded.type, encoded.language, encoded.encoding, encoded.fingerprint, encoded.size, encoded.scalar
-    )
+    out = Stored(encoded.type, encoded.language, encoded.encoding, encoded.fingerprint, encoded.size, encoded.scalar)
     if encoded.write is not None:
         buffer = io.BytesIO()
         encoded.write(buffer)

@@ -181,7 +181,7 @@ def test_a_foreach_and_a_join_in_python_in_an_r_flow(run_r, r_project):
         """
         library(metaflow)
         metaflow("EachFlow") |>
-          step(step = "start", r_function = function(self) self$parts <- 1:3, foreach = "parts", next_step = "double") |>
+          step(step = "start", r_function = function(self) self$p <- 1:3, foreach = "p", next_step = "double") |>
           step(step = "double", py_function = "work.py:double", next_step = "total") |>
           step(step = "total", py_function = "work:total", join = TRUE, next_step = "end") |>
           step(step = "end", r_function = function(self) cat("sum", self$sum, class(self$sum), "\\n")) |>

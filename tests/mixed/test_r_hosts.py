@@ -71,7 +71,8 @@ def test_a_failed_run_is_a_condition_in_a_session(r_project: Path) -> None:
             "> ",
         )
         shown = r.say(
-            "tryCatch(run(flow), metaflow_run_failed = function(e) cat('class', class(e)[1], conditionMessage(e), '\\n'))",
+            "tryCatch(run(flow), metaflow_run_failed = function(e) "
+            "cat('class', class(e)[1], conditionMessage(e), '\\n'))",
             r"\nclass .*\n",
         )
         assert "Error in start(self): boo" in shown

@@ -28,7 +28,10 @@ def flow(code: str, *decorators: str) -> str:
         ("quit(status = 3)", "TaskDied: The code of step start ended the process: quit(status = 3)."),
         ('q("no", 4)', "TaskDied: The code of step start ended the process: quit(status = 4)."),
         ("library(notthere)", "there is no package called"),
-        ("self$nope", 'AttributeError: Step "start" has no artifact "nope". Set self$nope in this step before it is used'),
+        (
+            "self$nope",
+            'AttributeError: Step "start" has no artifact "nope". Set self$nope in this step before it is used',
+        ),
         ("self$alpha <- 1", "AttributeError: self$alpha can't be set in step start: it is a parameter"),
         ("self$`a b` <- 1", "'a b' can't name an artifact"),
         ('current("run_idd")', 'current() has no "run_idd". Did you mean "run_id"?'),

@@ -31,7 +31,7 @@ NATIVE = {
     "c(a=1,b=2)": "{'a': 1.0, 'b': 2.0}",
     'list(a=1,b="x")': "{'a': 1.0, 'b': 'x'}",
     'as.Date("2024-02-29")': "datetime.date(2024, 2, 29)",
-    'as.POSIXct("2024-03-31 02:30:00", tz="UTC")': "datetime.datetime(2024, 3, 31, 2, 30, tzinfo=datetime.timezone.utc)",
+    'as.POSIXct("2024-03-31 02:30:00", tz="UTC")': "datetime.datetime(2024, 3, 31, 2, 30, tzinfo=datetime.timezone.utc",
     'as.difftime(5, units="mins")': "datetime.timedelta(seconds=300)",
     'structure(3600, class=c("hms","difftime"), units="secs")': "datetime.time(1, 0)",
     'bit64::as.integer64("9007199254740993")': "9007199254740993",
