@@ -1,12 +1,16 @@
 # A project with results of Anne and Will, made once per process. Flows are written in Python, which starts quicker, so
 # that these tests show what R reads of them; tests of R flows are in their own files.
 
+shared <- new.env()
+
+# Without a Python that has the package the test is skipped.
 python_of_metaflow <- function() {
+  if (!is.null(shared$python)) return(shared$python)
   python <- tryCatch(metaflow:::find_python(), metaflow_error = function(e) NULL)
   if (is.null(python)) testthat::skip("no Python with metaflow-tandem was found")
   works <- suppressWarnings(system2(python, c("-c", shQuote("import metaflow, rpy2")), stdout = FALSE, stderr = FALSE))
   if (works != 0L) testthat::skip("that Python lacks metaflow-tandem or rpy2")
-  python
+  shared$python <- python
 }
 
 flow_source <- function(name) {
@@ -65,10 +69,9 @@ results <- function() {
   shared$project
 }
 
-shared <- new.env()
-
 # In the project as one of its users, until the test ends.
 local_results <- function(user = "anne", project = results(), env = parent.frame()) {
+  python_of_metaflow()
   withr::local_dir(project, .local_envir = env)
   withr::local_envvar(
     METAFLOW_USER = user, METAFLOW_HOME = file.path(project, "home"), METAFLOW_DEFAULT_DATASTORE = NA,
