@@ -82,7 +82,19 @@ print.metaflow_input <- function(x, ...) {
 #' }
 #' @export
 gather_inputs <- function(inputs, input) {
-  lapply(unclass(inputs), function(one) one[[input]])
+  lapply(check_inputs(inputs, "gather_inputs(inputs, \"x\")"), function(one) one[[input]])
+}
+
+# The inputs as a plain list.
+check_inputs <- function(inputs, usage) {
+  known <- is.list(inputs) && all(vapply(inputs, inherits, NA, "metaflow_input"))
+  if (!known) {
+    stop_metaflow(
+      paste0("The inputs are the second argument of a join's function, or some of its elements: ", usage, ". Given was ", show_value(inputs), "."),
+      class = "metaflow_invalid_argument"
+    )
+  }
+  unclass(inputs)
 }
 
 #' Take over artifacts in a join
@@ -101,7 +113,8 @@ gather_inputs <- function(inputs, input) {
 #' }
 #' @export
 merge_artifacts <- function(self, inputs, exclude = list(), include = list()) {
-  positions <- vapply(unclass(inputs), function(input) .subset2(input, ".position"), 1L)
+  parts <- check_inputs(inputs, "merge_artifacts(self, inputs)")
+  positions <- vapply(parts, function(input) .subset2(input, ".position"), 1L)
   call_core("merge", unname(positions), as.character(unlist(exclude)), as.character(unlist(include)))
   invisible(self)
 }

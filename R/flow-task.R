@@ -148,7 +148,7 @@ rows_of <- function(x) {
 
 switch_value <- function(box) {
   x <- box[[1L]]
-  if (length(x) == 1L && is.atomic(x)) as.character(x) else one_line(x)
+  if (length(x) == 1L && is.atomic(x) && !is.na(x)) as.character(x) else one_line(x)
 }
 
 arity_problem <- function(f, join) {
