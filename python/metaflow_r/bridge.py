@@ -18,11 +18,12 @@ def export() -> None:
     from metaflow_r import client, program, task
 
     core = session.namespace()["the"]["core"]
+    compiled_call = session.namespace()["compiled_call"]
     for functions in (task.FOR_R, client.FOR_R, program.FOR_R):
         for name, function in functions.items():
             exported = rternalize(_guarded(function))
             _kept.append(exported)
-            core[name] = exported
+            core[name] = compiled_call(exported)
 
 
 def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
