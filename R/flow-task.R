@@ -180,3 +180,8 @@ function_in <- function(scope, name) {
   paste0("has no function `", name, "`. ", suggest(name, known))
 }
 
+# Before tasks are forked: what is there becomes old, and the next collection is far away.
+settle <- function() {
+  for (i in 1:3) gc(full = TRUE)
+  invisible()
+}

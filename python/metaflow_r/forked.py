@@ -42,8 +42,14 @@ def enter() -> bool:
 
 
 def leave() -> None:
-    """Remove the fork's temporary directory."""
-    _libr.R_CleanTempDir()
+    """Remove the fork's temporary directory. R's own way to do so starts a shell, which takes longer than a small task."""
+    path = os.fsdecode(ctypes.c_char_p.in_dll(_libr, "R_TempDir").value or b"")
+    try:
+        os.rmdir(path)
+    except OSError:
+        import shutil
+
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def wake_from_sleep(microseconds: int) -> None:

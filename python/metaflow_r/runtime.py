@@ -44,6 +44,7 @@ class RRuntime:
 
         session.start()
         functions.load(flow)
+        session.settle()
 
     def system_tags(self) -> list[str]:
         from metaflow_r import session

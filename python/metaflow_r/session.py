@@ -156,6 +156,11 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
+def settle() -> None:
+    """Collect R's garbage before tasks are forked. A collection in a task would touch, and so copy, all that R holds."""
+    helper("settle")()
+
+
 def loaded() -> bool:
     """Whether R runs in this process, without starting it."""
     return "rpy2.rinterface" in sys.modules and (_started or is_hosted())
