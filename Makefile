@@ -7,7 +7,7 @@ SHELL = /bin/sh
 .DEFAULT_GOAL = help
 
 bin = .venv/bin
-inputs = pyproject.toml constraints.txt tools/setup.sh core/metaflow_core/__init__.py
+inputs = pyproject.toml constraints.txt tools/setup.sh core/metaflow_core/__init__.py $(wildcard DESCRIPTION NAMESPACE R/*.R)
 
 .PHONY: setup demo test bench lint docs compat clean help
 

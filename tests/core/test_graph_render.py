@@ -45,11 +45,11 @@ def test_text() -> None:
         "Trains models.\n\n"
         "Parameters\n    --al-pha  learning rate\n\n"
         "Step start\n    Begin.\n    => train (foreach models)\n\n"
-        "Step train (R)\n    ?\n    => join\n\n"
-        "Step join (join)\n    ?\n    => pick\n\n"
-        'Step pick (@retry, @environment)\n    ?\n    => one of yes: end, "no": tell (condition ok)\n\n'
-        "Step tell\n    ?\n    => end\n\n"
-        "Step end\n    ?\n"
+        "Step train (R)\n    => join\n\n"
+        "Step join (join)\n    => pick\n\n"
+        'Step pick (@retry, @environment)\n    => one of yes: end, "no": tell (condition ok)\n\n'
+        "Step tell\n    => end\n\n"
+        "Step end\n"
     )
 
 

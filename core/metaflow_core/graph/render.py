@@ -68,7 +68,7 @@ def flow_to_text(flow: FlowDef) -> str:
     for name in _source_order(flow):
         step = flow[name]
         lines = [f"Step {name}{_notes(step)}"]
-        lines += textwrap.indent(step.doc or "?", "    ").splitlines()
+        lines += textwrap.indent(step.doc, "    ").splitlines()
         if step.transition is not None:
             lines.append(f"    => {_transition(step)}")
         blocks.append("\n".join(lines))
