@@ -157,7 +157,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def settle() -> None:
-    """Collect R's garbage before tasks are forked. A collection in a task would touch, and so copy, all that R holds."""
+    """Collect R's garbage before tasks are forked: in a task that would touch, and so copy, all that R holds."""
     helper("settle")()
 
 
