@@ -42,7 +42,7 @@ def enter() -> bool:
 
 
 def leave() -> None:
-    """Remove the fork's temporary directory. R itself would start a shell for it, which takes longer than a small task."""
+    """Remove the fork's temporary directory. R would start a shell for it, which takes longer than a small task."""
     path = os.fsdecode(ctypes.c_char_p.in_dll(_libr, "R_TempDir").value or b"")
     try:
         os.rmdir(path)
