@@ -60,6 +60,7 @@ __all__ = [
     "metadata",
     "namespace",
     "parallel",
+    "r_step",
     "resources",
     "retry",
     "step",

@@ -31,7 +31,7 @@ def r_step(file: str, function: str | None = None, *, start: bool = False, end: 
     """Make a method of a flow a step whose code is an R function, in the place of `@step`.
 
     ``file`` is the R file, relative to the one that defines the flow, and ``function`` the function's name, by default
-    that of the method. The R function takes ``self``, in a join ``self`` and ``inputs``, and reads and sets artifacts as
+    that of the method. The R function takes ``self``, in a join ``self`` and ``inputs``, and uses artifacts as
     ``self$x``. The method itself says where the flow goes, and nothing else:
 
         class PenguinsFlow(FlowSpec):
@@ -89,7 +89,7 @@ def _problem_in_method(node: ast.FunctionDef) -> str | None:
         if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr == "next":
             continue
         return (
-            f"its code is the R function, and the method says only where the flow goes. Move `{ast.unparse(statement)}` "
+            f"its code is the R function, and the method says where the flow goes. Move `{ast.unparse(statement)}` "
             f"into another step, or into the R function."
         )
     return None

@@ -30,7 +30,7 @@ class PythonRuntime:
     language = "python"
 
     def prepare(self, flow: FlowDef) -> None:
-        """The class of a Python flow is loaded already; a Python function in a flow of another language is loaded now."""
+        """The class of a Python flow is loaded already; a Python function of another flow is loaded now."""
         for step in flow:
             load = getattr(step.body, "_metaflow_load", None)
             if step.language == "python" and load is not None:

@@ -30,6 +30,7 @@ SURFACE = [
     "metadata",
     "namespace",
     "parallel",
+    "r_step",
     "resources",
     "retry",
     "step",
