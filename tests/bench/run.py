@@ -11,6 +11,7 @@ import datetime
 import fcntl
 import json
 import os
+import statistics
 import time
 
 from budgets import budgets
@@ -19,6 +20,8 @@ from report import markdown, replace_measured
 from results import Results, Row
 from rows import ALL, STORED_R_FACTS, Bench
 from sides import BUILD, ROOT, make_sides
+
+BUSY = 3.0  # a load that the benchmarks don't make by themselves
 
 
 def main() -> None:
@@ -63,6 +66,11 @@ def measure_and_write(chosen: list[str], quick: bool, began: float) -> None:
         f"{os.cpu_count()} cores and {_memory_gb():.0f} GB of memory. Load before the measurements: {loads[0]:.1f}; "
         f"largest between them: {max(loads):.1f} (one busy benchmark with two workers makes about 2)."
     ]
+    if statistics.median(loads) > BUSY:
+        facts += [
+            "",
+            "**The machine was busy with other work**: wall times are noisy, the ratios of CPU time are sounder.",
+        ]
     if any(row.stored for row in bench.results.rows.values()):
         facts += ["", STORED_R_FACTS]
     text = markdown(bench.results, facts)
