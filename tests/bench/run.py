@@ -69,7 +69,7 @@ def measure_and_write(chosen: list[str], quick: bool, began: float) -> None:
     if statistics.median(loads) > BUSY:
         facts += [
             "",
-            "**The machine was busy with other work**: wall times are noisy, the ratios of CPU time are sounder.",
+            "**The machine was busy with other work**: wall times are noisy, CPU time tells more.",
         ]
     if any(row.stored for row in bench.results.rows.values()):
         facts += ["", STORED_R_FACTS]
