@@ -111,7 +111,7 @@ run_arguments <- function(flow, given) {
     } else if (name %in% commands) {
       if (isFALSE(value)) next
       command <- gsub("_", "-", name, fixed = TRUE)
-            if (!isTRUE(value)) words <- as.character(unlist(value))
+      if (!isTRUE(value)) words <- as.character(unlist(value))
     } else if (name == "batch") {
       if (isTRUE(value)) after <- c(after, "--with", "batch")
     } else if (name %in% c(options_of_run, options_of_resume, options_of_deployments)) {
