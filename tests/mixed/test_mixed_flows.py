@@ -68,7 +68,7 @@ def test_a_python_flow_with_steps_in_r(run_flow, r_project):
     [
         ('"model.R", "fit"', '"model.R", "fitt"', "the R file model.R has no function 'fitt'. Did you mean 'fit'?"),
         ('"model.R", "fit"', '"modell.R", "fit"', "the R file modell.R does not exist."),
-        ('"Fits in R."', "self.y = 1", "its code is the R function, and the method says only where the flow goes."),
+        ('"Fits in R."', "self.y = 1", "its code is the R function, and the method says where the flow goes."),
         ('"model.R", "fit"', '"model.R", "three"', "takes self, a, b. It must be function(self)."),
         ('@r_step("model.R", "fit")', "@r_step(5)", "takes the name of an R file and of a function in it"),
     ],
