@@ -7,7 +7,6 @@ is in order. That holds for what Python and R write; other programs may write to
 
 from __future__ import annotations
 
-import array
 import io
 import os
 import sys
@@ -33,14 +32,14 @@ def wait_until_read(number: int) -> None:
     import fcntl
     import termios
 
-    unread = array.array("i", [0])
+    unread = bytearray(4)  # a C int
     end = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < end:
         try:
             fcntl.ioctl(number, termios.FIONREAD, unread)
         except OSError:
             return
-        if not unread[0]:
+        if not any(unread):
             return
         time.sleep(0.0001)
 
