@@ -10,7 +10,8 @@ case ${1:-} in
     run) extras=pandas ;;
     dev)
         extras=dev
-        r_packages="$r_packages r-cran-bit64 r-cran-data.table r-cran-hms r-cran-testthat r-cran-tibble r-cran-withr"
+        r_packages="$r_packages r-cran-bit64 r-cran-data.table r-cran-hms r-cran-knitr r-cran-matrix"
+        r_packages="$r_packages r-cran-testthat r-cran-tibble r-cran-withr"
         ;;
     *) echo "usage: tools/setup.sh run|dev" >&2; exit 2 ;;
 esac

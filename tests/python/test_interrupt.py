@@ -35,7 +35,8 @@ WAITING = """
             if self.input > 1 and not Path("go").exists():
                 if self.how == "stubborn":
                     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-                Path(f"waiting-{self.input}").write_text(str(os.getpid()))
+                Path(f"new-{self.input}").write_text(str(os.getpid()))
+                Path(f"new-{self.input}").rename(f"waiting-{self.input}")  # whole as soon as it is there
                 time.sleep(100)
             self.next(self.join)
 
