@@ -38,6 +38,19 @@ class RunFlow(Protocol):
         """
 
 
+def _run_process(command: list[str], environment: Mapping[str, str], check: bool) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end without standard input; with ``check`` a non-zero exit fails the test and shows both."""
+    result = subprocess.run(
+        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300
+    )
+    if check and result.returncode != 0:
+        pytest.fail(
+            f"{' '.join(command)} ended with {result.returncode}\n"
+            f"--- stdout ---\n{result.stdout}\n--- stderr ---\n{result.stderr}"
+        )
+    return result
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh project directory, the working directory of the test, used by ``USER`` with an empty home."""
@@ -77,20 +90,7 @@ def run_flow(project: Path) -> RunFlow:
         if user is not None:
             environment["METAFLOW_USER"] = user
         environment.update(env or {})
-        result = subprocess.run(
-            [sys.executable, str(script), *map(str, args)],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        if check and result.returncode != 0:
-            pytest.fail(
-                f"{script} {' '.join(map(str, args))} ended with {result.returncode}\n"
-                f"--- stdout ---\n{result.stdout}\n--- stderr ---\n{result.stderr}"
-            )
-        return result
+        return _run_process([sys.executable, str(script), *map(str, args)], environment, check)
 
     return run
 
@@ -167,19 +167,6 @@ def run_r(r_project: Path) -> RunR:
             (r_project / name).write_text(dedent(script), encoding="utf-8")
             script = r_project / name
         environment = {**os.environ, "METAFLOW_USER": user, **(env or {})}
-        result = subprocess.run(
-            ["Rscript", str(script), *map(str, args)],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        if check and result.returncode != 0:
-            pytest.fail(
-                f"Rscript {script} {' '.join(map(str, args))} ended with {result.returncode}\n"
-                f"--- stdout ---\n{result.stdout}\n--- stderr ---\n{result.stderr}"
-            )
-        return result
+        return _run_process(["Rscript", str(script), *map(str, args)], environment, check)
 
     return run

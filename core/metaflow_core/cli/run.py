@@ -66,10 +66,11 @@ def prepare(context: FlowContext, options: dict[str, Any]) -> RunOptions:
 
 def run_command(flow: FlowDef) -> click.Command:
     """The ``run`` command, with the flow's parameters as options."""
+    shared_options = run_options("run")
 
     @click.pass_obj
     def callback(context: FlowContext, /, **options: Any) -> int:
-        shared = {option.name: options.pop(str(option.name)) for option in run_options("run")}
+        shared = {option.name: options.pop(str(option.name)) for option in shared_options}
         run = prepare(context, {str(name): value for name, value in shared.items()})
         compute = open_compute(flow, context.backend, run)
         try:
@@ -81,5 +82,5 @@ def run_command(flow: FlowDef) -> click.Command:
         return 0 if execute(flow, context.backend, compute, run, row) == "completed" else 1
 
     return click.Command(
-        "run", params=[*options_for(flow), *run_options("run")], callback=callback, help="Run the flow on this machine."
+        "run", params=[*options_for(flow), *shared_options], callback=callback, help="Run the flow on this machine."
     )
