@@ -15,6 +15,7 @@ from metaflow_core.clock import now
 from metaflow_core.errors import MetaflowInternalError, MetaflowNotFound
 from metaflow_core.metadata.contents import save_contents, save_payload
 from metaflow_core.metadata.database import Database
+from metaflow_core.metadata.run_values import save_run_values
 from metaflow_core.store.interface import Storage
 from metaflow_core.values.encoded import Encoded
 
@@ -110,6 +111,7 @@ def create_run(db: Database, storage: Storage, new: NewRun) -> RunRow:
         parameters_pk = _insert_task(db, run_pk, PARAMETERS_STEP, PARAMETERS_TASK, [], None, [], at)
         _finish(db, parameters_pk, 0, Result("done"), at)
         _save_artifacts(db, parameters_pk, 0, new.artifacts)
+        save_run_values(db, run_pk)
     return RunRow(run_pk, run_id, flow_pk, parameters_pk)
 
 
@@ -132,7 +134,9 @@ def beat(db: Database, run_pk: int) -> None:
 
 
 def finish_run(db: Database, run_pk: int, status: str) -> None:
-    db.execute("UPDATE runs SET status = ?, finished_at = ? WHERE pk = ?", (status, now(), run_pk))
+    with db.transaction():
+        db.execute("UPDATE runs SET status = ?, finished_at = ? WHERE pk = ?", (status, now(), run_pk))
+        save_run_values(db, run_pk)
 
 
 def create_task(

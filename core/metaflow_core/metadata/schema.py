@@ -144,6 +144,95 @@ MIGRATIONS: list[str] = [
     );
     CREATE INDEX task_metadata_by_task ON task_metadata (task_pk);
     """,
+    # 2: search by value, lineage, what ran, watching tags, retention
+    """
+    -- The scalars by which a run is found: its parameters and, once it has ended, what the last task outside of every
+    -- split had; in a run that has reached its end, these are the artifacts of `run.data`.
+    CREATE TABLE run_values (
+        run_pk BIGINT NOT NULL REFERENCES runs (pk),
+        name TEXT NOT NULL,
+        flow_pk BIGINT NOT NULL,
+        number NUMERIC,                  -- of a bool, an int, a float; NUMERIC keeps large integers exact
+        text TEXT,                       -- of a str that is not too long for an index
+        PRIMARY KEY (run_pk, name)
+    ) {without_rowid};
+    CREATE INDEX run_values_by_number ON run_values (flow_pk, name, number, run_pk);
+    CREATE INDEX run_values_by_text ON run_values (flow_pk, name, text, run_pk);
+
+    INSERT INTO run_values (run_pk, name, flow_pk, number, text)
+        SELECT t.run_pk, a.name, r.flow_pk,
+            CASE WHEN c.encoding = 'float' THEN c.real_value WHEN c.encoding <> 'str' THEN c.int_value END,
+            CASE WHEN c.encoding = 'str' THEN c.text_value END
+        FROM tasks t
+        JOIN runs r ON r.pk = t.run_pk
+        JOIN artifacts a ON a.task_pk = t.pk AND a.attempt = t.attempt
+        JOIN contents c ON c.pk = a.content_pk
+        WHERE t.step = '_parameters'
+        AND a.name NOT LIKE '!_%' ESCAPE '!'
+        AND (c.encoding IN ('bool', 'int', 'float') OR (c.encoding = 'str' AND length(c.text_value) <= 500));
+    INSERT INTO run_values (run_pk, name, flow_pk, number, text)
+        SELECT t.run_pk, a.name, r.flow_pk,
+            CASE WHEN c.encoding = 'float' THEN c.real_value WHEN c.encoding <> 'str' THEN c.int_value END,
+            CASE WHEN c.encoding = 'str' THEN c.text_value END
+        FROM tasks t
+        JOIN runs r ON r.pk = t.run_pk
+        JOIN artifacts a ON a.task_pk = t.pk AND a.attempt = t.attempt
+        JOIN contents c ON c.pk = a.content_pk
+        WHERE t.pk IN
+            (SELECT MAX(pk) FROM tasks WHERE frames = '[]' AND status IN ('done', 'caught') GROUP BY run_pk)
+        AND t.step <> '_parameters'
+        AND a.name NOT LIKE '!_%' ESCAPE '!'
+        AND (c.encoding IN ('bool', 'int', 'float') OR (c.encoding = 'str' AND length(c.text_value) <= 500))
+        ON CONFLICT (run_pk, name) DO UPDATE SET number = excluded.number, text = excluded.text;
+
+    CREATE INDEX runs_by_time ON runs (flow_pk, created_at, pk);
+
+    -- Which artifacts of other runs a task has read through the client. The source is named, not referenced: what was
+    -- read is known also when it is gone.
+    CREATE TABLE artifact_reads (
+        reader_pk BIGINT NOT NULL REFERENCES tasks (pk),
+        source TEXT NOT NULL,            -- pathspec of the artifact
+        reader_run_pk BIGINT NOT NULL REFERENCES runs (pk),
+        source_run_pk BIGINT NOT NULL,
+        at BIGINT NOT NULL,
+        PRIMARY KEY (reader_pk, source)
+    ) {without_rowid};
+    CREATE INDEX artifact_reads_by_reader ON artifact_reads (reader_run_pk);
+    CREATE INDEX artifact_reads_by_source ON artifact_reads (source_run_pk);
+
+    -- What ran: source files and installed packages, as JSON; equal ones are stored once.
+    CREATE TABLE texts (
+        pk {pk},
+        fingerprint TEXT NOT NULL UNIQUE,
+        text TEXT NOT NULL
+    );
+    ALTER TABLE runs ADD COLUMN source_pk BIGINT REFERENCES texts (pk);
+    ALTER TABLE runs ADD COLUMN environment_pk BIGINT REFERENCES texts (pk);
+
+    -- Who acts on tags, up to which event, and how it went.
+    CREATE INDEX tag_events_by_tag ON tag_events (tag, pk);
+    CREATE TABLE watchers (
+        pk {pk},
+        name TEXT NOT NULL UNIQUE,
+        last_event BIGINT NOT NULL,      -- `pk` of the event up to which all are dealt with
+        created_at BIGINT NOT NULL
+    );
+    CREATE TABLE watched_events (
+        watcher_pk BIGINT NOT NULL REFERENCES watchers (pk),
+        event_pk BIGINT NOT NULL,
+        status TEXT NOT NULL,            -- running, done, failed
+        exit_code BIGINT,
+        started_at BIGINT NOT NULL,
+        finished_at BIGINT,
+        host TEXT,
+        pid BIGINT,
+        PRIMARY KEY (watcher_pk, event_pk)
+    ) {without_rowid};
+
+    -- What refers to a value, so that one to which nothing refers can be found and removed.
+    CREATE INDEX artifacts_by_content ON artifacts (content_pk);
+    CREATE INDEX split_items_by_content ON split_items (content_pk);
+    """,
 ]
 
 DIALECTS: dict[str, dict[str, str]] = {
