@@ -17,6 +17,7 @@ COMMANDS = {
     "doctor": "metaflow_core.cli.doctor:doctor",
     "namespaces": "metaflow_core.cli.namespaces:namespaces",
     "status": "metaflow_core.cli.status:status",
+    "watch": "metaflow_core.cli.watch:watch",
 }
 
 

@@ -20,13 +20,14 @@ def status(run: StoredRun) -> str:
 def _driver_is_gone(run: StoredRun) -> bool:
     if run.pid is None and run.heartbeat_at is None:
         return False  # an orchestrator drives it
-    if run.pid is not None and run.host == os.uname().nodename and not _alive(run.pid):
+    if run.pid is not None and run.host == os.uname().nodename and not alive(run.pid):
         return True
     seconds: float = max(AT_LEAST, BEATS * settings.get("HEARTBEAT_SECONDS"))
     return now() - (run.heartbeat_at or run.created_at) > seconds * 1e6
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether this machine has a process of this number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
