@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -76,7 +77,9 @@ def watch(
         flow, [check_tag(tag) for tag in tags], "removed" if removed else "added", namespace or None, running
     )
     backend = provider.backend()
-    kept_as = name or f"{flow or '*'} {' '.join(condition.tags)} {condition.action} -- {' '.join(command)}"
+    flags = [word for word, given in (("running", running), ("successful", successful)) if given]
+    asked = [flow or "*", *condition.tags, condition.action, namespace or "*", *flags, "--", *command]
+    kept_as = name or " ".join(map(shlex.quote, asked))
     watcher, new = open_watcher(backend.db, kept_as, from_beginning)
     which = " or ".join(map(show, condition.tags))
     where = f"runs of {flow}" if flow else "any run"
