@@ -152,6 +152,7 @@ MIGRATIONS: list[str] = [
         run_pk BIGINT NOT NULL REFERENCES runs (pk),
         name TEXT NOT NULL,
         flow_pk BIGINT NOT NULL,
+        kind TEXT NOT NULL,              -- bool, int, float, str: what the value is to be shown as
         number NUMERIC,                  -- of a bool, an int, a float; NUMERIC keeps large integers exact
         text TEXT,                       -- of a str that is not too long for an index
         PRIMARY KEY (run_pk, name)
@@ -159,8 +160,8 @@ MIGRATIONS: list[str] = [
     CREATE INDEX run_values_by_number ON run_values (flow_pk, name, number, run_pk);
     CREATE INDEX run_values_by_text ON run_values (flow_pk, name, text, run_pk);
 
-    INSERT INTO run_values (run_pk, name, flow_pk, number, text)
-        SELECT t.run_pk, a.name, r.flow_pk,
+    INSERT INTO run_values (run_pk, name, flow_pk, kind, number, text)
+        SELECT t.run_pk, a.name, r.flow_pk, c.encoding,
             CASE WHEN c.encoding = 'float' THEN c.real_value WHEN c.encoding <> 'str' THEN c.int_value END,
             CASE WHEN c.encoding = 'str' THEN c.text_value END
         FROM tasks t
@@ -170,8 +171,8 @@ MIGRATIONS: list[str] = [
         WHERE t.step = '_parameters'
         AND a.name NOT LIKE '!_%' ESCAPE '!'
         AND (c.encoding IN ('bool', 'int', 'float') OR (c.encoding = 'str' AND length(c.text_value) <= 500));
-    INSERT INTO run_values (run_pk, name, flow_pk, number, text)
-        SELECT t.run_pk, a.name, r.flow_pk,
+    INSERT INTO run_values (run_pk, name, flow_pk, kind, number, text)
+        SELECT t.run_pk, a.name, r.flow_pk, c.encoding,
             CASE WHEN c.encoding = 'float' THEN c.real_value WHEN c.encoding <> 'str' THEN c.int_value END,
             CASE WHEN c.encoding = 'str' THEN c.text_value END
         FROM tasks t
@@ -183,9 +184,11 @@ MIGRATIONS: list[str] = [
         AND t.step <> '_parameters'
         AND a.name NOT LIKE '!_%' ESCAPE '!'
         AND (c.encoding IN ('bool', 'int', 'float') OR (c.encoding = 'str' AND length(c.text_value) <= 500))
-        ON CONFLICT (run_pk, name) DO UPDATE SET number = excluded.number, text = excluded.text;
+        ON CONFLICT (run_pk, name) DO UPDATE
+            SET kind = excluded.kind, number = excluded.number, text = excluded.text;
 
     CREATE INDEX runs_by_time ON runs (flow_pk, created_at, pk);
+    CREATE INDEX runs_by_owner ON runs (flow_pk, owner, pk);
 
     -- Which artifacts of other runs a task has read through the client. The source is named, not referenced: what was
     -- read is known also when it is gone.
