@@ -110,23 +110,24 @@ def _na(node: Node) -> Any:
 
 def _list(items: list[Any], type: str | None) -> Any:
     """A list as an atomic vector when all elements are scalars of one type, else as a list."""
-    if type is not None and type != "list":
+    if type is not None:
         return _vector(items, type)
-    if type is None and items:
-        types = set(map(_type_of, items))
-        if len(types) == 1 or (len(types) == 2 and type_none in types):
-            types.discard(type_none)
-            one = next(iter(types)) if types else None
-            if one in _OF_PYTHON:
-                if one is int and not all(item is None or item in _INT32 for item in items):
-                    return _large(items)
-                return _vector(items, _OF_PYTHON[one])
-            if one == "date" or one == "datetime":
-                return _moments(items)
-    return ListSexpVector([from_tree(item) for item in items])
+    one = vector_type(items)
+    if one is None:
+        return ListSexpVector([from_tree(item) for item in items])
+    if one is int and not all(item is None or item in _INT32 for item in items):
+        return _large(items)
+    return _vector(items, _OF_PYTHON[one]) if one in _OF_PYTHON else _moments(items)
 
 
-type_none = type(None)
+def vector_type(items: list[Any]) -> Any:
+    """What all elements of a list are, when the list is a vector in R: a type, or a kind of dates. None for a list."""
+    types = set(map(_type_of, items))
+    types.discard(type(None))
+    one = next(iter(types)) if len(types) == 1 else None
+    return one if one in _OF_PYTHON or one in ("date", "datetime") else None
+
+
 _OF_PYTHON: dict[Any, str] = {bool: "logical", int: "integer", float: "double", str: "character"}
 
 
@@ -182,8 +183,6 @@ def items_of(tree: Any) -> list[Any]:
 def _list_node(node: Node) -> Any:
     type = node.layout.get("type")
     if node.data is not None and node.layout.get("cells") != "json":
-        if type == "list":
-            return ListSexpVector([from_tree(item) for item in items_of(node)])
         from metaflow_r.read_arrow import vector
 
         return vector(node.data, node.layout)

@@ -260,8 +260,6 @@ def _cells(node: Node) -> Any:
         present = [item for item in items if item is not None]
         if present and all(type(item) is str for item in present) and node.layout.get("storage") is not None:
             return from_tree(inner)
-    if isinstance(inner, Node) and inner.kind == "list" and inner.layout.get("type") == "list":
-        items = items_of(inner.value if inner.data is None else inner)
     return ListSexpVector([from_tree(item) for item in items])
 
 
@@ -281,7 +279,7 @@ def dataframe(node: Node) -> Any:
     rows = len(nodes[0].data) if nodes and nodes[0].data is not None else -1
     index = node.fields.get("index")
     count = IntSexpVector([int(node.attrs.get("rows", rows))])
-    classes = node.layout.get("class", ["data.frame"])
+    classes = node.attrs.get("class", ["data.frame"])
     if "r:class" in node.fields:
         classes = items_of(node.fields["r:class"])
     return session.helper("make_frame")(

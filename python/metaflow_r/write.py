@@ -1,7 +1,8 @@
 """R values to trees. ``docs/artifact-format.md`` says which R type becomes which kind of node.
 
-What Python has too gets the same kind as from Python; what only R knows of it (a tibble's class, that a list is no
-vector) goes into ``layout``, which does not count for equality. What is left gets a kind of R's own.
+What Python has too gets the same kind as from Python; what only R knows of it and ``==`` does not see (that numbers are
+integer64, the units of a difftime) goes into ``layout``, which does not count for equality. What is left gets a kind of
+R's own.
 """
 
 from __future__ import annotations
@@ -111,10 +112,12 @@ def plain(value: Any, kind: str) -> Tree:
     if kind == "complex":
         return Node("r.vector", attrs={"type": kind}, data=_arrow(value, kind))
     if count > SMALL:
-        return Node("list", data=_arrow(value, kind))
+        data = _arrow(value, kind)
+        # A list of None alone is a list of NULL in R.
+        return Node("list", data=data) if data.null_count < count else Node("r.vector", attrs={"type": kind}, data=data)
     items = elements(value, kind)
     if all(item is None for item in items):
-        return Node("list", value=items, layout={"type": kind})
+        return Node("r.vector", attrs={"type": kind}, value=items)
     return items
 
 
@@ -153,8 +156,10 @@ def content(value: Any, kind: str) -> dict[str, Any]:
 
 def _list(value: Any, strict: bool) -> Tree:
     if not has_attributes(value):
+        from metaflow_r.read import vector_type
+
         items = list_items(value, strict)
-        return Node("list", value=items, layout={"type": "list"}) if items else []
+        return items if vector_type(items) is None else Node("r.list", value=items, attrs={"type": "list"})
     found = attributes(value)
     classes = texts(found["class"]) if "class" in found else []
     if "data.frame" in classes:

@@ -35,7 +35,7 @@ def frame(value: Any, found: dict[str, Any], strict: bool) -> Node:
     node = Node("dataframe", value=list(columns), layout={"type": classes[0]})
     if classes in _KNOWN:
         if len(classes) > 1:
-            node.layout["class"] = classes
+            node.attrs["class"] = classes
     else:
         node.fields["r:class"] = list(classes)
     if not columns:

@@ -40,12 +40,12 @@ class _Loaded:
     pk: int
     value: Any
     language: str
-    fingerprint: str | None
+    key: str | None
 
     @property
     def is_fixed(self) -> bool:
         """Whether the step can't have changed it in place."""
-        return self.fingerprint is None or isinstance(self.value, _IMMUTABLE)
+        return self.key is None or isinstance(self.value, _IMMUTABLE)
 
 
 class TaskState:
@@ -102,17 +102,18 @@ class TaskState:
             return self._set[name][0]
         if name not in self._loaded:
             pk = self._inherited[name] if name in self._inherited else self.parameters[name]
-            found = stored(content(self.backend.db, pk), self.backend.storage)
+            row = content(self.backend.db, pk)
+            found = stored(row, self.backend.storage)
             value = decode(found, language=language)
-            fingerprint: str | None = found.fingerprint
+            key: str | None = row[1]  # not the fingerprint, which does not see that a dict is in another order
             if is_fixed(value, language):
-                fingerprint = None
+                key = None
             elif found.language != language:
                 # Read in another language a value may not be quite the same; what counts is whether the step changes
                 # it. An opaque one is a handle, which can't be changed.
                 opaque = found.encoding == "opaque"
-                fingerprint = None if opaque else encode(value, language=language).fingerprint
-            self._loaded[name] = _Loaded(pk, value, language, fingerprint)
+                key = None if opaque else encode(value, language=language).key
+            self._loaded[name] = _Loaded(pk, value, language, key)
         return self._loaded[name].value
 
     def set(self, name: str, value: Any, language: str = "python") -> None:
@@ -247,7 +248,7 @@ class TaskState:
         for name, loaded in self._loaded.items():
             if name in self._inherited and not loaded.is_fixed:
                 encoded = self._encode(name, loaded.value, loaded.language)
-                found[name] = loaded.pk if encoded.fingerprint == loaded.fingerprint else encoded
+                found[name] = loaded.pk if encoded.key == loaded.key else encoded
         for name, (value, language) in self._set.items():
             found[name] = self._encode(name, value, language)
         return found

@@ -17,6 +17,8 @@ _NA = 0x7FF00000000007A2
 _RUN = 1 << 23  # bytes looked at and hashed together: enough for several threads, few enough for the caches
 _BLOCK = 1 << 18  # bytes changed together
 _ROWS = 1 << 16  # rows converted together
+_WIDENED = 1 << 20  # integers brought to 64 bits together
+_MAX_INT64 = 2**63 - 1
 
 
 class Residue:
@@ -27,6 +29,9 @@ class Residue:
 
     def add(self, data: Any) -> None:
         self.hasher.update(_u8(data))
+
+    def add_digest(self, digest: bytes) -> None:
+        self.hasher.update(digest)
 
 
 class Digested:
@@ -39,7 +44,7 @@ class Digested:
 def digest(
     data: pa.Array | pa.ChunkedArray | Digested, residue: Residue | None = None, *, as_list: bool = False
 ) -> bytes:
-    """The digest of a column. ``as_list`` forgets the width of integers, as a list in Python does."""
+    """The digest of a column. ``as_list`` names doubles as a list in Python has them."""
     if isinstance(data, Digested):
         return data.digest
     hasher = column_hasher(data.type, residue or Residue(), as_list=as_list)
@@ -67,7 +72,7 @@ def to_list(data: pa.Array | pa.ChunkedArray) -> list[Any]:
 def digest_by_rows(data: pa.Array, shape: list[int], residue: Residue | None) -> bytes:
     """The digest of an array that is held column by column: that of the same array held row by row."""
     hasher = column_hasher(data.type, residue or Residue())
-    width = hasher.width if isinstance(hasher, _Fixed) and not data.null_count else 0
+    width = hasher.width if isinstance(hasher, (_Fixed, _Integers)) and not data.null_count else 0
     if width:
         raw = np.frombuffer(data.buffers()[1], np.uint8)[data.offset * width :][: len(data) * width]
         rows = raw.view(f"V{width}").reshape(shape, order="F")
@@ -156,9 +161,9 @@ class _Nulls(ColumnHasher):
 class _Fixed(ColumnHasher):
     """Elements of one width."""
 
-    def __init__(self, residue: Residue, name: bytes, width: int, floating: bool, widen: bool) -> None:
+    def __init__(self, residue: Residue, name: bytes, width: int, floating: bool) -> None:
         super().__init__(residue)
-        self.name, self.width, self.floating, self.widen = name, width, floating, widen
+        self.name, self.width, self.floating = name, width, floating
         self.data = blake3(max_threads=blake3.AUTO)
 
     def add(self, array: pa.Array) -> None:
@@ -166,9 +171,6 @@ class _Fixed(ColumnHasher):
         raw = np.frombuffer(buffer, np.uint8)[array.offset * self.width : (array.offset + len(array)) * self.width]
         if array.null_count:
             self._add_with_nulls(array, raw)
-        elif self.widen and self.width < 8:
-            for start in range(0, len(array), _ROWS):
-                self.data.update(_u8(array.slice(start, _ROWS).cast(pa.int64()).to_numpy()))
         elif self.floating:
             self._add_floats(raw)
         else:
@@ -182,9 +184,6 @@ class _Fixed(ColumnHasher):
             block = block * valid_bytes(array.slice(start, _ROWS))[:, None]
             if self.floating:
                 block = _one_nan(block.reshape(-1).view(f"u{self.width}"), self.width).view(np.uint8)
-            elif self.widen and self.width < 8:
-                signed = "i" if pa.types.is_signed_integer(array.type) else "u"
-                block = block.reshape(-1).view(f"{signed}{self.width}").astype(np.int64)
             self.data.update(_u8(block))
 
     def _add_floats(self, raw: np.ndarray[Any, Any]) -> None:
@@ -213,6 +212,38 @@ def _one_nan(bits: np.ndarray[Any, Any], width: int) -> np.ndarray[Any, Any]:
     else:
         bits[nan] = _NAN[width]
     return bits
+
+
+class _Integers(ColumnHasher):
+    """Integers, all in 64 bits: R has 32, pandas 64, and they are the same numbers."""
+
+    name = b"int"
+
+    def __init__(self, residue: Residue, type: pa.DataType) -> None:
+        super().__init__(residue)
+        self.dtype: np.dtype[Any] = np.dtype(type.to_pandas_dtype())
+        self.width = self.dtype.itemsize
+        self.data = blake3(max_threads=blake3.AUTO)
+
+    def add(self, array: pa.Array) -> None:
+        width = self.width
+        raw = np.frombuffer(array.buffers()[1], np.uint8)[array.offset * width : (array.offset + len(array)) * width]
+        values = raw.view(self.dtype)
+        if self.dtype == np.uint64 and int(pc.max(array).as_py() or 0) > _MAX_INT64:
+            self.name = b"uint64"
+        if array.null_count:
+            for start in range(0, len(array), _ROWS):
+                block = values[start : start + _ROWS]
+                self.residue.add(block)
+                self.data.update(_u8(block.astype(np.int64) * valid_bytes(array.slice(start, _ROWS))))
+        elif width == 8:
+            self.data.update(_u8(values))
+        else:
+            for start in range(0, len(array), _WIDENED):
+                self.data.update(_u8(values[start : start + _WIDENED].astype(np.int64)))
+
+    def parts(self) -> bytes:
+        return self.data.digest()
 
 
 class _Bools(ColumnHasher):
@@ -408,15 +439,16 @@ def column_hasher(type: pa.DataType, residue: Residue, *, as_list: bool = False)
         return _Converted(column_hasher(type.value_type, residue), None)
     if isinstance(type, pa.BaseExtensionType):
         return _Converted(column_hasher(type.storage_type, residue), None)
+    if t.is_integer(type):
+        return _Integers(residue, type)
     try:
         width = type.bit_width // 8
     except ValueError:
         return _Serialized(residue, type)
-    integer, floating = t.is_integer(type), t.is_floating(type)
     name = _NAMES.get(str(type), str(type))
-    if as_list and (integer or name == "float64"):
-        name = "int" if integer else "float"
-    return _Fixed(residue, name.encode(), width, floating, as_list and integer)
+    if as_list and name == "float64":
+        name = "float"
+    return _Fixed(residue, name.encode(), width, t.is_floating(type))
 
 
 _NAMES = {"halffloat": "float16", "float": "float32", "double": "float64"}

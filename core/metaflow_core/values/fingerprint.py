@@ -22,6 +22,13 @@ _INT64 = range(-(2**63), 2**63)
 _NAN = 0x7FF8000000000000
 _NA = 0x7FF00000000007A2  # R's NA_real_: a NaN whose lower word is 1954
 _LARGE = 1 << 16
+_INTEGERS = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+_SAME_AS_PLAIN = _INTEGERS | {"float64", "bool", "bool_", "str_"}
+# What pandas calls columns that hold missing values apart, and columns that Arrow holds.
+_STORAGE = frozenset(
+    [f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)]
+    + ["Float32", "Float64", "boolean", "string", "arrow"]
+)
 _UNORDERED = frozenset({"set", "frozenset"})
 _UNORDERED_KEYS = frozenset({"dict", "defaultdict", "counter"})
 
@@ -112,13 +119,16 @@ def _node(node: Node, out: _Sink) -> None:
         else:
             _plain_data(node, out)
         return
+    if node.kind == "numpy.scalar" and node.attrs["dtype"] in _SAME_AS_PLAIN:  # numpy's integer 5 equals 5
+        _stream(node.value, out)
+        return
     out(b"N")
     _sized(b"", node.kind.encode("utf-8", "surrogatepass"), out)
-    _sized(b"", json.dumps(node.attrs, sort_keys=True, separators=(",", ":")).encode(), out)
+    _sized(b"", json.dumps(_counted(node), sort_keys=True, separators=(",", ":")).encode(), out)
     if node.kind in _UNORDERED:
-        _sorted(_elements(node.value), out)
+        _sorted(_elements(node.value, out.residue), out)
     elif node.kind in _UNORDERED_KEYS:
-        keys, values = _elements(node.fields["keys"]), _elements(node.value)
+        keys, values = (_elements(part, out.residue) for part in (node.fields["keys"], node.value))
         _sorted([_Pair(key, value) for key, value in zip(keys, values, strict=True)], out)
         rest = {name: part for name, part in node.fields.items() if name != "keys"}
         _fields(rest, out)
@@ -134,6 +144,16 @@ def _node(node: Node, out: _Sink) -> None:
         else:
             out(b"@" + columns.digest(node.data, out.residue))
     _fields(node.fields, out)
+
+
+def _counted(node: Node) -> dict[str, Any]:
+    """The attributes, without the width of integers, and without the storage of a column."""
+    attrs = node.attrs
+    if node.kind == "ndarray" and attrs["dtype"] in _INTEGERS:
+        return {**attrs, "dtype": "int"}
+    if node.kind == "column" and attrs.get("dtype") in _STORAGE:
+        return {name: fact for name, fact in attrs.items() if name != "dtype"}
+    return attrs
 
 
 def _fields(fields: dict[str, Tree], out: _Sink) -> None:
@@ -173,11 +193,14 @@ def _sorted(items: list[Any], out: _Sink) -> None:
             _stream(part, out)
 
 
-def _elements(tree: Tree) -> list[Any]:
+def _elements(tree: Tree, residue: Residue | None) -> list[Any]:
+    """The elements, whose order does not count. That of stored arrays is no part of the value, and so is residue."""
     if isinstance(tree, Node) and tree.data is not None:
-        from metaflow_core.values.columns import to_list
+        from metaflow_core.values import columns
 
-        return to_list(tree.data)
+        if residue is not None:
+            residue.add_digest(columns.digest(tree.data, residue))
+        return columns.to_list(tree.data)
     if isinstance(tree, list):
         return tree
     raise TypeError("a list was expected")
@@ -196,6 +219,8 @@ def _plain_data(node: Node, out: _Sink) -> None:
     elif node.layout.get("cells") == "json":
         from metaflow_core.values.pack import cells
 
+        if out.residue is not None:  # the texts hold the order of dicts, and layouts
+            out.residue.add_digest(columns.digest(data, out.residue))
         _list(cells(data), out)
     elif data.null_count == len(data):
         _list([None] * len(data), out)
