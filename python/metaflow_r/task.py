@@ -177,11 +177,11 @@ def _branch(position: Any) -> JoinInput:
 def _input_get(position: Any, name: Any) -> Any:
     branch, key = _branch(position), text(name)
     try:
-        value = branch.get(key, "r")
+        value = branch._get(key, "r")
     except KeyError:
         raise AttributeError(
             f'The branch "{branch._step}" (input {branch._position + 1}) has no artifact "{key}". '
-            f"It has: {', '.join(branch.names())}."
+            f"It has: {', '.join(branch._names())}."
         ) from None
     return value if is_sexp(value) else to_r(value)
 
@@ -189,7 +189,7 @@ def _input_get(position: Any, name: Any) -> Any:
 def _input_names(position: Any) -> Any:
     from rpy2.rinterface import StrSexpVector
 
-    return StrSexpVector(_branch(position).names())
+    return StrSexpVector(_branch(position)._names())
 
 
 def _input_index(position: Any) -> Any:
