@@ -179,3 +179,41 @@ def test_inputs(merge: Any) -> None:
     output = merge("inputs", fails=True)
     assert "AssertionError" not in output
     assert "AttributeError: The join join has no input 'd'. Its inputs come from: a, b, c." in output
+
+
+def test_steps_and_artifacts_may_have_any_name(run_flow: Any) -> None:
+    """``inputs`` is a sequence, and sequences have ``count`` and ``index``: what the flow calls so comes first."""
+    script = """
+        from metaflow import FlowSpec, step
+
+        class Names(FlowSpec):
+            @step
+            def start(self):
+                self.next(self.load, self.count)
+
+            @step
+            def load(self):
+                self.names, self.get = ["a"], "got"
+                self.next(self.join)
+
+            @step
+            def count(self):
+                self.names, self.get = ["b"], "got"
+                self.next(self.join)
+
+            @step
+            def join(self, inputs):
+                self.found = [inputs.load.names, inputs.count.names, [one.get for one in inputs], len(inputs)]
+                self.merge_artifacts(inputs, exclude=["names"])
+                self.next(self.end)
+
+            @step
+            def end(self):
+                pass
+
+        if __name__ == "__main__":
+            Names()
+    """
+    run_flow(script, "run")
+    assert Flow("Names").latest_run.data.found == [["a"], ["b"], ["got", "got"], 2]
+    assert Flow("Names").latest_run.data.get == "got"

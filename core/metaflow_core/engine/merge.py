@@ -32,7 +32,7 @@ def merged(state: TaskState, inputs: Any, exclude: Sequence[str], include: Seque
     if include and exclude:
         raise MergeArtifactsException("merge_artifacts takes include or exclude, not both. (MergeArtifactsException)")
     contents: dict[str, set[int]] = {}
-    references = state.inputs.references()
+    references = state.inputs._references()
     for position in _positions(state, inputs):
         for name, pk in references[position].items():
             contents.setdefault(name, set()).add(pk)
