@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -112,7 +116,7 @@ def squares(run: Run) -> list[int]:
 def test_of_a_foreach_only_the_failed_sibling_runs(fails_at: Any, run_flow: Any, project: Path) -> None:
     fails_at("each2", "run", "--base", "20")
     result = run_flow("flow.py", "resume")
-    assert "Resuming Again/1." in result.stderr
+    assert "Resuming Again/1, which failed." in result.stderr
     assert "Workflow resuming from run 1 (run-id 2):" in result.stdout
     assert "5 finished tasks taken over from run 1." in result.stdout
     assert ran(project) == ["both", "each-2", "end", "join"]
@@ -150,12 +154,17 @@ def test_the_latest_run_is_the_default_also_when_it_was_resumed(fails_at: Any, r
     fails_at("each2")
     fails_at("join", "resume")
     result = run_flow("flow.py", "resume")
-    assert "Resuming Again/2." in result.stderr
+    assert "Resuming Again/2, which failed." in result.stderr
     assert ran(project) == ["both", "end", "join"]
     run = Run("Again/3")
+    assert Flow("Again").latest_run == Flow("Again").latest_successful_run == run
     assert squares(run) == [11, 14, 19]
     assert run["end"].task.data.origin == "2"
-    assert [run["start"].task.origin_pathspec, run["end"].task.origin_pathspec] == ["Again/2/start/1", None]
+    start = run["start"].task
+    assert [start.origin_pathspec, run["end"].task.origin_pathspec] == ["Again/2/start/1", None]
+    assert (start.stdout, start.metadata_dict["origin-run-id"]) == ("start has 10\n", "2")
+    run_flow("flow.py", "resume", "both", "--origin-run-id", "Again/1")
+    assert Run("Again/4").origin_pathspec == "Again/1", "an earlier one can be named, as an id or as a pathspec"
 
 
 def test_traces_of_the_origin(fails_at: Any, run_flow: Any) -> None:
@@ -210,6 +219,62 @@ def test_a_changed_graph(fails_at: Any, run_flow: Any, project: Path) -> None:
     assert "between" in changed
     run_flow(changed, "resume")
     assert ran(project) == ["between", "both", "end"]
+
+
+SWITCH = """
+    from metaflow import FlowSpec, step
+
+    class Choose(FlowSpec):
+        @step
+        def start(self):
+            self.way = "left"
+            self.next({"left": self.left, "right": self.right}, condition="way")
+
+        @step
+        def left(self):
+            print("body of left")
+            self.next(self.goal)
+
+        @step
+        def right(self):
+            self.next(self.goal)
+
+        @step
+        def goal(self):
+            print("body of goal")
+            self.next(self.after)
+
+        @step
+        def after(self):
+            self.next(self.end)
+
+        @step
+        def end(self):
+            pass
+
+    if __name__ == "__main__":
+        Choose()
+"""
+
+
+def test_a_step_runs_again_when_what_led_to_it_does(run_flow: Any) -> None:
+    run_flow(SWITCH, "run")
+    # From `left`, which was taken, the changed flow comes to `goal` no more; what it led to then can't be taken over.
+    changed = SWITCH.replace(
+        'print("body of left")\n            self.next(self.goal)',
+        'print("body of left")\n            self.next(self.after)',
+    )
+    assert changed != SWITCH
+    resumed = run_flow(changed, "resume").stdout
+    assert "body of left" in resumed and "body of goal" not in resumed
+    assert [step.id for step in Run("Choose/2")] == ["end", "after", "left", "start"]
+
+
+def test_another_first_step(run_flow: Any) -> None:
+    run_flow(SWITCH, "run")
+    renamed = SWITCH.replace("        @step\n        def start", "        @step(start=True)\n        def begin")
+    run_flow(renamed, "resume")
+    assert [step.id for step in Run("Choose/2")] == ["end", "after", "goal", "left", "begin"]
 
 
 def test_a_removed_branch(fails_at: Any, run_flow: Any, project: Path) -> None:
@@ -269,24 +334,44 @@ def test_tags_are_those_of_the_new_run(fails_at: Any, run_flow: Any) -> None:
     assert Run("Again/2").user_tags == frozenset({"new"})
 
 
+def preview(result: Any) -> list[tuple[str, str]]:
+    """The steps of a dry run, each with what it says."""
+    return [(line.split(None, 1)[0], line.split(None, 1)[1]) for line in result.stdout.splitlines()[1:]]
+
+
 def test_dry_run(fails_at: Any, run_flow: Any, project: Path) -> None:
-    fails_at("each2")
+    fails_at("each2", "run", "--max-workers", "1")
     result = run_flow("flow.py", "resume", "--dry-run")
-    assert [line.split(None, 1) for line in result.stdout.splitlines()] == [
-        ["Resuming", "Again/1 would do this:"],
-        ["start", "1 task taken over"],
-        ["work", "1 task taken over"],
-        ["each", "2 tasks taken over, 1 not: failed or unfinished"],
-        ["join", "runs: it was not reached"],
-        ["side", "1 task taken over"],
-        ["both", "runs: it was not reached"],
-        ["end", "runs: it was not reached"],
+    assert result.stdout.startswith("Resuming Again/1, which failed. A resumed run would do this:\n")
+    # Depth first and one at a time: of the three only the first two were begun, and of `side` nothing.
+    assert preview(result) == [
+        ("start", "1 task taken over (start/1)"),
+        ("work", "1 task taken over (work/2)"),
+        ("each", "1 task taken over (each/3); 1 runs again: each/4 failed (RuntimeError); 1 runs: not reached"),
+        ("join", "runs: it was not reached"),
+        ("side", "runs: it was not reached"),
+        ("both", "runs: it was not reached"),
+        ("end", "runs: it was not reached"),
     ]
-    named = run_flow("flow.py", "resume", "work", "--dry-run").stdout
-    assert "runs again: it was asked for" in named
-    assert "it follows work" in named
+    named = run_flow("flow.py", "resume", "work", "--dry-run")
+    assert dict(preview(named)) | {
+        "start": "1 task taken over (start/1)",
+        "work": "1 task runs again (work/2): it was asked for",
+        "each": "2 tasks run again (each/3, each/4): it follows work",
+        "join": "runs: it follows work",
+    } == dict(preview(named))
     assert ran(project) == []
     assert [run.id for run in Flow("Again")] == ["1"]
+
+
+def test_dry_run_does_what_it_says(fails_at: Any, run_flow: Any, project: Path) -> None:
+    fails_at("each2")
+    said = preview(run_flow("flow.py", "resume", "--dry-run"))
+    run_flow("flow.py", "resume")
+    resumed = Run("Again/2")
+    for step, text in said:
+        taken = sorted(task.origin_pathspec for task in resumed[step] if task.origin_pathspec)
+        assert taken == sorted(f"Again/1/{name}" for name in re.findall(rf"{step}/\d+", text.partition(";")[0]))
 
 
 def test_run_id_file(fails_at: Any, run_flow: Any, project: Path) -> None:
@@ -352,6 +437,13 @@ LOOP = """
 
 def test_recursion_in_a_foreach(run_flow: Any, project: Path) -> None:
     run_flow(LOOP, "run", "--max-workers", "1", check=False)
+    said = dict(preview(run_flow("flow.py", "resume", "--dry-run")))
+    assert (
+        said["turn"].startswith("6 tasks taken over; 1 runs again: turn/") and "failed (RuntimeError)" in said["turn"]
+    )
+    assert said["fan"].startswith("1 task taken over (fan/") and said["fan"].endswith(
+        "; the rest runs: it follows turn"
+    )
     (project / "go").touch()
     (project / "turns").write_text("")
     run_flow("flow.py", "resume")
@@ -366,40 +458,263 @@ def test_recursion_in_a_foreach(run_flow: Any, project: Path) -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_many_tasks_are_taken_over_in_one_go(run_flow: Any) -> None:
-    script = """
-        from pathlib import Path
-        from metaflow import FlowSpec, step
+WIDE = """
+    from pathlib import Path
+    from metaflow import FlowSpec, Parameter, step
 
-        class Wide(FlowSpec):
+    class Wide(FlowSpec):
+        width = Parameter("width", default=100)
+
+        @step
+        def start(self):
+            self.items = list(range(self.width))
+            self.next(self.work, foreach="items")
+
+        @step
+        def work(self):
+            if self.input == self.width - 2 and not Path("go").exists():
+                raise RuntimeError("told to")
+            self.value = self.input
+            self.next(self.join)
+
+        @step
+        def join(self, inputs):
+            self.total = sum(i.value for i in inputs)
+            self.next(self.end)
+
+        @step
+        def end(self):
+            pass
+
+    if __name__ == "__main__":
+        Wide()
+"""
+
+
+def test_many_tasks_are_taken_over_in_one_go(run_flow: Any) -> None:
+    run_flow(WIDE, "run", "--max-workers", "1", check=False)
+    said = run_flow("flow.py", "resume", "--dry-run").stdout.splitlines()
+    assert len(said) == 5 and max(map(len, said)) < 200, "however many tasks there are"
+    again = "1 runs again: work/100 failed (RuntimeError); 1 runs: not reached"
+    assert said[2].split(None, 1) == ["work", f"98 tasks taken over; {again}"]
+    Path("go").touch()
+    result = run_flow("flow.py", "resume")
+    assert "99 finished tasks taken over" in result.stdout
+    assert result.stdout.count("Task is starting.") == 4
+    assert Flow("Wide").latest_run["end"].task.data.total == sum(range(100))
+    assert len(list(Flow("Wide").latest_run["work"])) == 100
+
+
+NESTED = """
+    import os
+    from metaflow import FlowSpec, step
+
+    class Nested(FlowSpec):
+        @step
+        def start(self):
+            self.outer = ["a", "b"]
+            self.next(self.fan, foreach="outer")
+
+        @step
+        def fan(self):
+            self.letter, self.numbers = self.input, [1, 2, 3]
+            self.next(self.leaf, foreach="numbers")
+
+        @step
+        def leaf(self):
+            self.label = f"{self.letter}{self.input}"
+            print("leaf", self.label)
+            if self.label in os.environ.get("FAIL", "").split():
+                raise RuntimeError("told to")
+            self.next(self.collect)
+
+        @step
+        def collect(self, inputs):
+            self.names = [one.label for one in inputs]
+            print("collect", *self.names)
+            self.next(self.join)
+
+        @step
+        def join(self, inputs):
+            self.names = [one.names for one in inputs]
+            self.next(self.end)
+
+        @step
+        def end(self):
+            pass
+
+    if __name__ == "__main__":
+        Nested()
+"""
+
+
+def printed(result: Any) -> list[str]:
+    """What leaves and inner joins printed."""
+    return sorted(re.findall(r"\)\] ((?:leaf|collect) .*)", result.stdout))
+
+
+def test_nested_foreach(run_flow: Any) -> None:
+    run_flow(NESTED, "run", "--max-workers", "1", env={"FAIL": "b2"}, check=False)
+    said = dict(preview(run_flow("flow.py", "resume", "--dry-run")))
+    assert said["leaf"].startswith("4 tasks taken over (leaf/3, ") and said["leaf"].endswith("1 runs: not reached")
+    assert said["collect"].endswith("; the rest runs: it follows leaf")
+    resumed = run_flow("flow.py", "resume")
+    assert printed(resumed) == ["collect b1 b2 b3", "leaf b2", "leaf b3"]
+    run = Run("Nested/2")
+    whole = [["a1", "a2", "a3"], ["b1", "b2", "b3"]]
+    assert run.data.names == whole
+    assert {task.data.label for task in run["leaf"] if task.origin_pathspec} == {"a1", "a2", "a3", "b1"}
+    # The inner join of one letter alone; all of them; and a resumed run once more.
+    named = printed(run_flow("flow.py", "resume", "collect"))
+    assert named == ["collect a1 a2 a3", "collect b1 b2 b3"]
+    inner = printed(run_flow("flow.py", "resume", "leaf", "--origin-run-id", "1"))
+    assert [line for line in inner if line.startswith("leaf")] == [f"leaf {x}{n}" for x in "ab" for n in (1, 2, 3)]
+    assert [run.data.names for run in Flow("Nested").runs() if run.successful] == [whole] * 3
+
+
+CAUGHT = """
+    from metaflow import FlowSpec, catch, step
+
+    class Caught(FlowSpec):
+        @step
+        def start(self):
+            self.next(self.risky)
+
+        @catch(var="problem")
+        @step
+        def risky(self):
+            print("body of risky")
+            self.answer = 1 / 0
+            self.next(self.end)
+
+        @step
+        def end(self):
+            print("problem:", self.problem.type)
+
+    if __name__ == "__main__":
+        Caught()
+"""
+
+
+def test_a_failure_that_was_caught_is_taken_over(run_flow: Any) -> None:
+    run_flow(CAUGHT, "run")
+    resumed = run_flow("flow.py", "resume", "end").stdout
+    assert "problem: ZeroDivisionError" in resumed and "body of risky" not in resumed
+    task = Run("Caught/2")["risky"].task
+    assert (task.status, task.exception.type, task.stdout) == ("caught", "ZeroDivisionError", "body of risky\n")
+
+
+KILLED = """
+    import os, time
+    from pathlib import Path
+    from metaflow import FlowSpec, step
+
+    class Killed(FlowSpec):
+        @step
+        def start(self):
+            self.next(self.work, foreach="items")
+
+        items = ["quick", "slow"]
+
+        @step
+        def work(self):
+            self.pid = os.getpid()
+            if self.input == "slow" and not Path("go").exists():
+                print("slow is asleep", flush=True)
+                time.sleep(600)
+            self.next(self.join)
+
+        @step
+        def join(self, inputs):
+            self.pids = [one.pid for one in inputs]
+            self.next(self.end)
+
+        @step
+        def end(self):
+            pass
+
+    if __name__ == "__main__":
+        Killed()
+"""
+
+
+def test_a_run_whose_driver_was_killed(run_flow: Any, project: Path) -> None:
+    (project / "flow.py").write_text(dedent(KILLED))
+    command = [sys.executable, "flow.py", "run", "--max-workers", "1"]
+    driver = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert driver.stdout is not None
+        assert any("slow is asleep" in line for line in driver.stdout)
+        said = run_flow("flow.py", "resume", "--dry-run")
+        assert "Resuming Killed/1, which is still running: what it finishes from now on" in said.stdout
+    finally:
+        driver.kill()
+        driver.wait()
+        driver.stdout.close()
+    (project / "go").touch()
+    said = run_flow("flow.py", "resume", "--dry-run")
+    assert "Resuming Killed/1, which was killed." in said.stdout
+    # The task saw the end of its driver, or had no time to: either way it has no result.
+    assert re.search(r"1 task taken over \(work/2\); 1 runs again: work/3 (was not finished|failed)", said.stdout)
+    resumed = run_flow("flow.py", "resume")
+    assert "Resuming Killed/1, which was killed." in resumed.stderr
+    first, second = Run("Killed/1"), Run("Killed/2")
+    quick = next(task for task in first["work"] if task.index == 0)
+    assert (first.status, second.status) == ("lost", "completed")
+    assert second.data.pids[0] == quick.data.pid, "what was finished was not calculated again"
+
+
+STORED = """
+    from metaflow import FlowSpec, IncludeFile, Parameter, step
+
+    def computed(context):
+        print("computing a default")
+        return 7
+
+    class Stored(FlowSpec):
+        table = IncludeFile("table", default="table.txt")
+        number = Parameter("number", type=int, default=computed)
+
+        @step
+        def start(self):
+            self.next(self.end)
+
+        @step
+        def end(self):
+            print("has", self.table.strip(), self.number)
+
+    if __name__ == "__main__":
+        Stored()
+"""
+
+
+def test_parameters_of_the_origin_are_not_computed_or_read_again(run_flow: Any, project: Path) -> None:
+    (project / "table.txt").write_text("of then\n")
+    assert "has of then 5" in run_flow(STORED, "run", "--number", "5").stdout
+    (project / "table.txt").unlink()
+    resumed = run_flow("flow.py", "resume", "end").stdout
+    assert "has of then 5" in resumed and "computing" not in resumed
+
+
+def test_the_namespace_of_a_resumed_run(run_flow: Any) -> None:
+    """``--namespace`` is that of the client in its tasks; its tags stay those of who resumed it."""
+    script = """
+        from metaflow import FlowSpec, current, get_namespace, step
+
+        class Spaces(FlowSpec):
             @step
             def start(self):
-                self.items = list(range(300))
-                self.next(self.work, foreach="items")
-
-            @step
-            def work(self):
-                if self.input == 299 and not Path("go").exists():
-                    raise RuntimeError("told to")
-                self.value = self.input
-                self.next(self.join)
-
-            @step
-            def join(self, inputs):
-                self.total = sum(i.value for i in inputs)
                 self.next(self.end)
 
             @step
             def end(self):
-                pass
+                print("sees", get_namespace(), "as", current.namespace)
 
         if __name__ == "__main__":
-            Wide()
+            Spaces()
     """
-    run_flow(script, "run", "--max-num-splits", "300", check=False)
-    Path("go").touch()
-    result = run_flow("flow.py", "resume", "--max-num-splits", "300")
-    assert "300 finished tasks taken over" in result.stdout
-    assert result.stdout.count("Task is starting.") == 3
-    assert Flow("Wide").latest_run["end"].task.data.total == sum(range(300))
-    assert len(list(Flow("Wide").latest_run["work"])) == 300
+    run_flow(script, "run")
+    assert "sees user:will as user:tester" in run_flow("flow.py", "resume", "end", "--namespace", "user:will").stdout
+    assert "sees None as user:tester" in run_flow("flow.py", "resume", "end", "--namespace", "").stdout
+    assert "sees user:tester as user:tester" in run_flow("flow.py", "resume", "end").stdout
+    assert ["user:will" in run.tags for run in Flow("Spaces")] == [False] * 4

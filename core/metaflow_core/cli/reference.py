@@ -28,8 +28,9 @@ def find_flow(context: FlowContext, namespace: str | None = None) -> Flow:
 
 
 def find_run(context: FlowContext, run_id: str) -> Run:
-    """The run of the flow, in whichever namespace it is."""
-    parts = split_pathspec(f"{context.flow.name}/{run_id}", ("flow", "run"))
+    """The run of the flow, named ``5`` or ``Flow/5``, in whichever namespace it is."""
+    flow = context.flow.name
+    parts = split_pathspec(f"{flow}/{run_id.removeprefix(f'{flow}/')}", ("flow", "run"))
     return Run._at(Scope(context.backend, None), tuple(parts), check=False)
 
 

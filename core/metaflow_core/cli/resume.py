@@ -11,7 +11,17 @@ from metaflow_core.cli.flow import FlowContext
 from metaflow_core.cli.run import prepare, run_options
 from metaflow_core.engine.resume import find_origin, plan_resume
 from metaflow_core.engine.run import create_run, execute, open_compute
-from metaflow_core.graph.parameters import ParameterContext, evaluate
+from metaflow_core.graph.parameters import Given, ParameterContext, evaluate, key
+from metaflow_core.metadata import liveness, recording, run_queries
+
+# What became of the run that is resumed.
+_FATE = {
+    "completed": "is complete",
+    "failed": "failed",
+    "interrupted": "was interrupted",
+    "lost": "was killed",
+    "running": "is still running: what it finishes from now on is not taken over",
+}
 
 
 @click.pass_obj
@@ -20,22 +30,37 @@ def _resume(context: FlowContext, /, step: str | None, origin_run_id: str | None
     run = prepare(context, options)
     compute = None if dry_run else open_compute(flow, backend, run)
     try:
-        origin = find_origin(backend.db, flow, origin_run_id, identity.user())
+        origin = find_origin(backend.db, flow, origin_run_id, identity.identity())
         plan = plan_resume(backend.db, flow, origin, step)
+        about = _about(context, origin)
         if compute is None:
-            click.echo(f"Resuming {flow.name}/{origin.id} would do this:")
-            for line in plan.lines(flow):
+            from metaflow_core.engine.resume_preview import preview
+            from metaflow_core.metadata.cloning import origin_tasks
+
+            click.echo(f"Resuming {about} A resumed run would do this:")
+            for line in preview(flow, plan, origin_tasks(backend.db, origin.pk)):
                 click.echo(f"  {line}")
             return 0
-        context.banner(f"Resuming {flow.name}/{origin.id}.")
-        # A parameter that the origin did not have yet gets its default.
-        parameters = evaluate(flow, {}, ParameterContext.of(flow, identity.user()), required=False)
+        context.banner(f"Resuming {about}")
+        # The origin's parameters are taken over as they are. One that it did not have yet gets its default.
+        had = recording.artifacts(backend.db, origin.parameters_pk, 0)
+        given = {key(parameter): Given(None) for parameter in flow.parameters if parameter.artifact in had}
+        parameters = evaluate(flow, given, ParameterContext.of(flow, identity.user()), required=False)
         row = create_run(flow, backend, run, parameters, origin)
     except BaseException:
         if compute is not None:
             compute.close()
         raise
     return 0 if execute(flow, backend, compute, run, row, plan) == "completed" else 1
+
+
+def _about(context: FlowContext, origin: recording.RunRow) -> str:
+    """The run that is resumed, whose it is when it is someone else's, and how it went."""
+    row = run_queries.run_by_pk(context.backend.db, origin.pk)
+    tags = run_queries.tags_of(context.backend.db, [origin.pk])[origin.pk].system
+    whose = sorted(tag for tag in tags if tag.startswith(("user:", "production:")) and tag != identity.identity())
+    of = f" of {whose[0]}" if whose else ""
+    return f"{context.flow.name}/{origin.id}{of}, which {_FATE[liveness.status(row)]}."
 
 
 resume_command = click.Command(

@@ -36,7 +36,7 @@ def spin(context: FlowContext, place: str, max_num_splits: int, namespace: str |
     if step not in flow:
         raise CommandException(f"There is no step {show(step)}. Steps: {', '.join(flow.steps)}.")
     if run_id is None:
-        run_id = latest_run_id(db, flow.name, identity.user())
+        run_id = latest_run_id(db, flow.name, identity.identity())
         if run_id is None:
             raise CommandException(
                 f"You ({identity.user()}) have no run of {flow.name} to take inputs from. Run it once."

@@ -78,6 +78,9 @@ def replace(
 @click.option("--hide-system-tags", is_flag=True, help="Only tags that people gave.")
 @click.option("--group-by-tag", is_flag=True, help="For each tag its runs.")
 @click.option("--group-by-run", is_flag=True, help="For each run its tags.")
+@click.option(
+    "--history", is_flag=True, help="Who added and removed which tags of the run, and when; the oldest first."
+)
 @click.option("--flat", is_flag=True, help="One line each and no headings, for other programs.")
 @click.pass_obj
 def list_tags(
@@ -88,6 +91,7 @@ def list_tags(
     hide_system_tags: bool,
     group_by_tag: bool,
     group_by_run: bool,
+    history: bool,
     flat: bool,
 ) -> None:
     """List the tags of a run, of your runs or of all runs of the flow."""
@@ -95,6 +99,13 @@ def list_tags(
         raise click.UsageError("--run-id, --all and --my-runs exclude each other.")
     if group_by_tag and group_by_run:
         raise click.UsageError("--group-by-tag and --group-by-run exclude each other.")
+    if history:
+        if every or my_runs or group_by_tag or group_by_run:
+            raise click.UsageError("--history is that of one run: give it --run-id alone.")
+        if run_id is None:
+            raise CommandException(_which_run(context, "--run-id", identity()))
+        _print_history(find_run(context, run_id), flat)
+        return
     runs: Iterable[Run]
     if every or my_runs:
         runs = find_flow(context, None if every else identity()).runs()
@@ -113,17 +124,33 @@ def list_tags(
         _print_groups(sorted(groups.items()), flat)
     else:
         for name in sorted({name for _, tags in pairs for name in tags}):
-            click.echo(name)
+            click.echo(_one_line(name))
 
 
 def _print_groups(groups: Iterable[tuple[str, list[str]]], flat: bool) -> None:
     for title, members in groups:
+        title, *members = map(_one_line, (title, *members))
         if flat:
             click.echo("\t".join((title, *members)))
         else:
             click.echo(title)
             for member in members:
                 click.echo(f"    {member}")
+
+
+def _print_history(run: Run, flat: bool) -> None:
+    changes = run.tag_history
+    width = max((len(change.identity) for change in changes), default=0)
+    for tag, action, who, at in changes:
+        if flat:
+            click.echo("\t".join((at.isoformat(timespec="microseconds"), action, _one_line(tag), who)))
+        else:
+            click.echo(f"{at.astimezone():%Y-%m-%d %H:%M:%S}  {who:<{width}}  {action:<7}  {_one_line(tag)}")
+
+
+def _one_line(text: str) -> str:
+    """A tag may have line breaks and control characters, with which a terminal should do nothing."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _run(context: FlowContext, run_id: str | None, namespace: str | None) -> Run:
@@ -144,5 +171,5 @@ def _which_run(context: FlowContext, options: str, namespace: str) -> str:
 
 
 def _report(run: Run) -> None:
-    tags = sorted(run.user_tags)
+    tags = [_one_line(tag) for tag in sorted(run.user_tags)]
     click.echo(f"User tags of {run.pathspec}: {', '.join(tags) or 'none'}")

@@ -22,26 +22,6 @@ class ResumePlan:
     origin: RunRow
     take: list[str]
     rerun: dict[str, str]
-    counts: dict[str, dict[str, int]]
-
-    def lines(self, flow: FlowDef) -> Iterator[str]:
-        """What will happen, for ``--dry-run``."""
-        width = max(len(step.name) for step in flow)
-        for step in flow:
-            counts = self.counts.get(step.name, {})
-            finished = counts.get("done", 0) + counts.get("caught", 0)
-            failed = sum(counts.values()) - finished
-            if step.name in self.rerun:
-                text = f"runs again: {self.rerun[step.name]}" if counts else f"runs: {self.rerun[step.name]}"
-            elif not counts:
-                text = "runs: it was not reached"
-            elif not finished:
-                text = "runs again: it failed or was not finished"
-            else:
-                text = f"{finished} task{'s' * (finished != 1)} taken over"
-                if failed:
-                    text += f", {failed} not: failed or unfinished"
-            yield f"{step.name:<{width}}  {text}"
 
 
 def plan_resume(db: Database, flow: FlowDef, origin: RunRow, step: str | None) -> ResumePlan:
@@ -55,10 +35,11 @@ def plan_resume(db: Database, flow: FlowDef, origin: RunRow, step: str | None) -
             raise CommandException(f"There is no step {step!r} to resume from. Steps: {', '.join(flow.steps)}.")
         for name in flow.downstream(step):
             rerun[name] = "it was asked for" if name == step else f"it follows {step}"
-    for name, reason in _changed(db, flow, origin):
-        for follower in flow.downstream(name):
+    old = _steps_of(db, origin)
+    for name, reason in _changed(flow, old):
+        # What it led to in the old graph as well: a task is taken over only together with all that led to it.
+        for follower in flow.downstream(name) | _downstream(old, name):
             rerun.setdefault(follower, reason if follower == name else f"it follows {name}")
-    counts = cloning.task_counts(db, origin.pk)
     take = [name for name in flow.steps if name not in rerun]
     # A driver that was killed or interrupted at the very end leaves all tasks finished, and the run not.
     complete = db.execute("SELECT 1 FROM runs WHERE pk = ? AND status = 'completed'", (origin.pk,))
@@ -67,7 +48,7 @@ def plan_resume(db: Database, flow: FlowDef, origin: RunRow, step: str | None) -
             f"Run {flow.name}/{origin.id} is complete, there is nothing to resume. Name the step to run again from: "
             f"resume STEP. Steps: {', '.join(flow.steps)}."
         )
-    return ResumePlan(origin, take, rerun, counts)
+    return ResumePlan(origin, take, rerun)
 
 
 def take_over(db: Database, flow: FlowDef, resume: ResumePlan, run: RunRow) -> tuple[Plan, int, int]:
@@ -87,27 +68,45 @@ def take_over(db: Database, flow: FlowDef, resume: ResumePlan, run: RunRow) -> t
     return plan, len(cloned), max(numbers, default=0) + 1
 
 
-def _changed(db: Database, flow: FlowDef, origin: RunRow) -> Iterator[tuple[str, str]]:
-    """Steps of the flow whose place in the graph is another than when ``origin`` ran, and what has changed."""
+def _steps_of(db: Database, origin: RunRow) -> dict[str, Any]:
+    """The steps of the graph with which ``origin`` ran, as ``flow_to_dict`` gives them."""
+    rows = db.execute("SELECT g.graph FROM runs r JOIN graphs g ON g.pk = r.graph_pk WHERE r.pk = ?", (origin.pk,))
+    steps: dict[str, Any] = json.loads(rows[0][0]).get("steps", {}) if rows else {}
+    return steps
+
+
+def _changed(flow: FlowDef, old: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Steps of the flow that had no place, or another one, among the ``old`` ones, and what has changed."""
     from metaflow_core.graph.render import flow_to_dict
 
-    rows = db.execute("SELECT g.graph FROM runs r JOIN graphs g ON g.pk = r.graph_pk WHERE r.pk = ?", (origin.pk,))
-    old: dict[str, Any] = json.loads(rows[0][0]).get("steps", {}) if rows else {}
-    new = flow_to_dict(flow)["steps"]
-    for name, step in new.items():
-        if name in old and (old[name].get("next"), old[name].get("type")) != (step["next"], step["type"]):
+    for name, step in flow_to_dict(flow)["steps"].items():
+        if name not in old:
+            yield name, "it is new"
+        elif (old[name].get("next"), old[name].get("type")) != (step["next"], step["type"]):
             yield name, "what follows it was changed"
-        elif name in old and old[name].get("foreach") != step.get("foreach"):
+        elif old[name].get("foreach") != step.get("foreach"):
             yield name, "its foreach was changed"
 
 
-def find_origin(db: Database, flow: FlowDef, run_id: str | None, owner: str) -> RunRow:
-    """The run to resume: the one that was named, else the user's latest."""
+def _downstream(old: dict[str, Any], name: str) -> set[str]:
+    """The step and every step that could be reached from it."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        step = waiting.pop()
+        if step not in found:
+            found.add(step)
+            waiting.extend(old.get(step, {}).get("next", ()))
+    return found
+
+
+def find_origin(db: Database, flow: FlowDef, run_id: str | None, identity: str) -> RunRow:
+    """The run to resume: the one that was named, ``5`` or ``Flow/5``, else the latest that ``identity`` started."""
     if run_id is None:
-        run_id = cloning.latest_run_id(db, flow.name, owner)
+        run_id = cloning.latest_run_id(db, flow.name, identity)
         if run_id is None:
             raise CommandException(
-                f"You ({owner}) have no run of {flow.name} in this project that could be resumed. "
-                f"Name one: resume --origin-run-id RUN"
+                f"You ({identity.removeprefix('user:')}) have no run of {flow.name} in this project that could be "
+                f"resumed. Name one: resume --origin-run-id RUN"
             )
-    return recording.find_run(db, flow.name, run_id)
+    return recording.find_run(db, flow.name, run_id.removeprefix(f"{flow.name}/"))

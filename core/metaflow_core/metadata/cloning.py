@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from metaflow_core.clock import now
 from metaflow_core.metadata.database import Database
@@ -21,6 +21,21 @@ class ClonedTask:
     id: str
     frames: list[list[Any]]
     transition: dict[str, Any] | None
+
+
+class OriginTask(NamedTuple):
+    """A task of a run that may be resumed: how it went, where it led, and the error when it failed."""
+
+    step: str
+    id: str
+    status: str
+    transition: dict[str, Any] | None
+    error: dict[str, Any] | None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the flow could go on from it, so that a resumed run takes it over."""
+        return self.status in ("done", "caught")
 
 
 def clone_tasks(db: Database, origin: RunRow, run: RunRow, steps: Sequence[str]) -> None:
@@ -67,6 +82,12 @@ def clone_tasks(db: Database, origin: RunRow, run: RunRow, steps: Sequence[str])
             " WHERE n.run_pk = ?",
             (run.pk,),
         )
+        db.execute(
+            "INSERT INTO artifact_reads (reader_pk, source, reader_run_pk, source_run_pk, at)"
+            " SELECT n.pk, a.source, n.run_pk, a.source_run_pk, a.at"
+            " FROM tasks n JOIN artifact_reads a ON a.reader_pk = n.origin_task_pk WHERE n.run_pk = ?",
+            (run.pk,),
+        )
         for field, value in (("origin-run-id", "?"), ("origin-task-id", "n.id")):
             db.execute(
                 "INSERT INTO task_metadata (task_pk, attempt, field, type, value, created_at)"
@@ -100,24 +121,27 @@ def first_parents(db: Database, run: RunRow) -> dict[int, tuple[int, str]]:
     return {task: (parent, frames) for task, parent, frames in rows}
 
 
-def task_counts(db: Database, run_pk: int) -> dict[str, dict[str, int]]:
-    """Per step: how many tasks have each status."""
-    found: dict[str, dict[str, int]] = {}
-    for step, status, count in db.execute(
-        "SELECT step, status, COUNT(*) FROM tasks WHERE run_pk = ? AND step <> ?"
-        " GROUP BY step, status ORDER BY MIN(pk)",
-        (run_pk, PARAMETERS_STEP),
-    ):
-        found.setdefault(step, {})[status] = count
-    return found
-
-
-def latest_run_id(db: Database, flow: str, owner: str) -> str | None:
-    """The id of the user's latest run of a flow, resumed ones included."""
+def origin_tasks(db: Database, run_pk: int) -> list[OriginTask]:
+    """All tasks of a run but that of its parameters, in the order in which they were made."""
     rows = db.execute(
-        "SELECT r.id FROM runs r JOIN flows f ON f.pk = r.flow_pk WHERE f.name = ? AND r.owner = ?"
-        " ORDER BY r.pk DESC LIMIT 1",
-        (flow, owner),
+        "SELECT t.step, t.id, t.status, a.transition, a.error FROM tasks t"
+        " LEFT JOIN attempts a ON a.task_pk = t.pk AND a.attempt = t.attempt"
+        " WHERE t.run_pk = ? AND t.step <> ? ORDER BY t.pk",
+        (run_pk, PARAMETERS_STEP),
+    )
+    return [
+        OriginTask(step, id, status, json.loads(transition or "null"), json.loads(error or "null"))
+        for step, id, status, transition, error in rows
+    ]
+
+
+def latest_run_id(db: Database, flow: str, identity: str) -> str | None:
+    """The id of the latest run of a flow that ``identity`` started, resumed ones included."""
+    rows = db.execute(
+        "SELECT r.id FROM flows f CROSS JOIN run_tags t CROSS JOIN runs r"
+        " WHERE f.name = ? AND t.flow_pk = f.pk AND t.tag = ? AND t.is_system = 1 AND r.pk = t.run_pk"
+        " ORDER BY t.run_pk DESC LIMIT 1",
+        (flow, identity),
     )
     return rows[0][0] if rows else None
 
