@@ -10,18 +10,22 @@ fsspec is imported when a store is opened, and never in a process that uses none
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import IO, Any
 
 from metaflow_core.errors import MetaflowDataMissing, PluginError, StorageError
 from metaflow_core.hookspecs import hookimpl
-from metaflow_core.store.interface import Storage, check_key
+from metaflow_core.store.interface import Storage, StoredObject, check_key
 
 SEGMENT_BYTES = 256 * 1024
 SEGMENTS = ".~"
 # Above this an object goes through a temporary file, so that memory holds it once at most.
 IN_MEMORY_BYTES = 16 * 1024 * 1024
+# What the file systems behind fsspec call the time at which an object was written.
+WRITTEN = ("mtime", "last_modified", "LastModified", "updated", "modified", "created")
 
 
 @hookimpl(trylast=True)  # a plugin for one kind of address comes first
@@ -48,12 +52,16 @@ class FsspecStorage:
         self._root = str(root).rstrip("/")
         self._segments: dict[str, tuple[int, bytearray]] = {}  # the last segment of each log that is written here
 
-    def put(self, key: str, write: Callable[[IO[bytes]], None], replace: bool = False) -> None:
-        if not replace and self.exists(key):
-            return
+    def put(self, key: str, write: Callable[[IO[bytes]], None], replace: bool = False) -> float | None:
+        path = self._path(key)
+        if not replace:
+            with self._errors("read"):
+                info = self._object(path)
+                segments = [] if info else self._find_segments(path)
+            if info or segments:
+                return _when_written(info or segments[-1])
         import tempfile
 
-        path = self._path(key)
         try:
             with tempfile.NamedTemporaryFile(prefix="metaflow-") as file:
                 write(file)
@@ -67,44 +75,50 @@ class FsspecStorage:
         if replace:
             self._segments.pop(key, None)
             self._delete_segments(path)
+        return None
 
     def read(self, key: str) -> memoryview:
         path = self._path(key)
         with self._errors("read"):
-            size = self._object_size(path)
-            if size is not None:
-                return self._read_object(path, size)
+            info = self._object(path)
+            if info:
+                return self._read_object(path, int(info["size"]))
             segments = self._find_segments(path)
             if segments:
-                return memoryview(bytearray(b"".join(self._fs.cat_file(segment) for segment, _ in segments)))
+                return memoryview(bytearray(b"".join(self._fs.cat_file(segment["name"]) for segment in segments)))
         raise self._missing(key)
 
     def exists(self, key: str) -> bool:
         path = self._path(key)
         with self._errors("read"):
-            return self._object_size(path) is not None or bool(self._find_segments(path))
+            return bool(self._object(path) or self._find_segments(path))
 
     def size(self, key: str) -> int:
         path = self._path(key)
         with self._errors("read"):
-            size = self._object_size(path)
-            if size is not None:
-                return size
-            segments = self._find_segments(path)
-        if segments:
-            return sum(size for _, size in segments)
+            info = self._object(path)
+            found = [info] if info else self._find_segments(path)
+        if found:
+            return sum(int(part["size"]) for part in found)
         raise self._missing(key)
 
     def keys(self, prefix: str) -> Iterator[str]:
+        return (found.key for found in self.scan(prefix))
+
+    def scan(self, prefix: str) -> Iterator[StoredObject]:
         starts = [self._path(prefix), self._path(prefix) + SEGMENTS] if prefix else [self._root]
-        found = set()
+        found: dict[str, StoredObject] = {}
         with self._errors("read"):
             for start in starts:
-                for path in self._fs.find(start):
+                for path, info in self._fs.find(start, detail=True).items():
                     folder, _, _ = path.rpartition("/")
                     key = (folder.removesuffix(SEGMENTS) if folder.endswith(SEGMENTS) else path)[len(self._root) :]
-                    found.add(key.lstrip("/"))
-        yield from sorted(found)
+                    key = key.lstrip("/")
+                    size, modified = int(info["size"] or 0), _when_written(info)
+                    if key in found:  # a further segment of a log
+                        size, modified = size + found[key].size, max(modified, found[key].modified)
+                    found[key] = StoredObject(key, size, modified)
+        yield from (found[key] for key in sorted(found))
 
     def delete(self, key: str) -> None:
         path = self._path(key)
@@ -112,6 +126,9 @@ class FsspecStorage:
         with self._errors("change"), suppress(FileNotFoundError):
             self._fs.rm_file(path)
         self._delete_segments(path)
+
+    def clean(self, before: float, dry_run: bool = False) -> tuple[int, int]:
+        return 0, 0  # an upload that was killed has made no object
 
     def append(self, key: str, data: bytes) -> None:
         if not data:
@@ -149,25 +166,25 @@ class FsspecStorage:
             self._fs.get_file(path, file.name)
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
 
-    def _object_size(self, path: str) -> int | None:
+    def _object(self, path: str) -> dict[str, Any] | None:
         try:
-            info = self._fs.info(path)
+            info: dict[str, Any] = self._fs.info(path)
         except FileNotFoundError:
             return None
-        return int(info["size"]) if info["type"] == "file" else None
+        return info if info["type"] == "file" else None
 
-    def _find_segments(self, path: str) -> list[tuple[str, int]]:
+    def _find_segments(self, path: str) -> list[dict[str, Any]]:
         try:
             entries: list[dict[str, Any]] = self._fs.ls(path + SEGMENTS, detail=True)
         except FileNotFoundError:
             return []
-        return sorted((entry["name"], int(entry["size"])) for entry in entries)
+        return sorted(entries, key=lambda entry: str(entry["name"]))
 
     def _delete_segments(self, path: str) -> None:
         with self._errors("change"):
-            for segment, _ in self._find_segments(path):
+            for segment in self._find_segments(path):
                 with suppress(FileNotFoundError):
-                    self._fs.rm_file(segment)
+                    self._fs.rm_file(segment["name"])
 
     def _missing(self, key: str) -> MetaflowDataMissing:
         return MetaflowDataMissing(f"{key} is not in the artifact store {self.url}: it was deleted.")
@@ -179,6 +196,20 @@ class FsspecStorage:
             yield
         except Exception as error:
             raise StorageError(f"Can't {verb} the artifact store {self.url}: {_words(error)}.") from error
+
+
+def _when_written(info: Mapping[str, Any]) -> float:
+    """Seconds since 1970. Where a file system does not tell, an object counts as new, and is never too old to keep."""
+    for name in WRITTEN:
+        value = info.get(name)
+        if isinstance(value, str):
+            with suppress(ValueError):
+                value = datetime.fromisoformat(value.replace("Z", "+00:00"))
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, (int, float)):
+            return float(value)
+    return time.time()
 
 
 def _words(error: Exception) -> str:

@@ -20,11 +20,12 @@ from metaflow_core import settings
 from metaflow_core.errors import MetaflowDataMissing, StorageError
 from metaflow_core.hookspecs import hookimpl
 from metaflow_core.names import show
-from metaflow_core.store.interface import Storage, check_key
+from metaflow_core.store.interface import Storage, StoredObject, check_key
 
 SCHEME = "file://"
 TEMPORARY = ".tmp"
 ABANDONED_SECONDS = 24 * 3600.0
+FOLDER_TRIES = 20  # another process may remove a folder because it is empty
 # Below this a copy is cheaper than a mapping, of which a process can have only so many.
 MAP_FROM = 256 * 1024
 
@@ -67,10 +68,10 @@ class LocalStorage:
         self.url = self._root = os.path.abspath(os.path.expanduser(path))
         self._cleaned = False
 
-    def put(self, key: str, write: Callable[[IO[bytes]], None], replace: bool = False) -> None:
+    def put(self, key: str, write: Callable[[IO[bytes]], None], replace: bool = False) -> float | None:
         target = self._path(key)
-        if not replace and self._is_whole(target):
-            return
+        if not replace and (written := self._when_written(target)) is not None:
+            return written
         temporary = os.path.join(self._root, TEMPORARY, f"{os.getpid()}-{os.urandom(8).hex()}")
         with self._errors("write"):
             try:
@@ -86,7 +87,11 @@ class LocalStorage:
                 with suppress(OSError):
                     os.unlink(temporary)
                 raise
-        self._clean()
+        if not self._cleaned:
+            self._cleaned = True
+            with suppress(StorageError):
+                self.clean(time.time() - ABANDONED_SECONDS)
+        return None
 
     def read(self, key: str) -> memoryview:
         with self._errors("read", key):
@@ -112,21 +117,33 @@ class LocalStorage:
             return status.st_size
 
     def keys(self, prefix: str) -> Iterator[str]:
-        start = self._path(prefix) if prefix else self._root
-        if os.path.isfile(start):
-            yield prefix
-            return
-        found = []
+        return (found.key for found in self.scan(prefix))
+
+    def scan(self, prefix: str) -> Iterator[StoredObject]:
         with self._errors("read"):
-            for folder, folders, files in os.walk(start, onerror=_raise_unless_missing):
-                folders[:] = [name for name in folders if not name.startswith(".")]
-                inside = os.path.relpath(folder, self._root).replace(os.sep, "/").removeprefix(".")
-                found += [f"{inside}/{name}" if inside else name for name in files if not name.startswith(".")]
-        yield from sorted(found)
+            yield from _walk(self._path(prefix) if prefix else self._root, prefix)
 
     def delete(self, key: str) -> None:
+        path = self._path(key)
         with self._errors("change"), suppress(FileNotFoundError, NotADirectoryError):
-            os.unlink(self._path(key))
+            os.unlink(path)
+            with suppress(OSError):  # a folder with other files stays
+                while (path := os.path.dirname(path)) != self._root:
+                    os.rmdir(path)
+
+    def clean(self, before: float, dry_run: bool = False) -> tuple[int, int]:
+        count = size = 0
+        with self._errors("change"), suppress(FileNotFoundError):
+            with os.scandir(os.path.join(self._root, TEMPORARY)) as entries:
+                for entry in entries:
+                    with suppress(FileNotFoundError):
+                        status = entry.stat()
+                        if status.st_mtime < before:
+                            if not dry_run:
+                                os.unlink(entry.path)
+                            count += 1
+                            size += status.st_size
+        return count, size
 
     def append(self, key: str, data: bytes) -> None:
         if not data:
@@ -151,23 +168,13 @@ class LocalStorage:
     def _path(self, key: str) -> str:
         return os.path.join(self._root, check_key(key))
 
-    def _is_whole(self, path: str) -> bool:
+    def _when_written(self, path: str) -> float | None:
         # After a power cut a file may be there without its content.
         try:
-            return os.stat(path).st_size > 0
+            status = os.stat(path)
         except OSError:
-            return False
-
-    def _clean(self) -> None:
-        """Once per process, remove what writers that were killed left long ago."""
-        if self._cleaned:
-            return
-        self._cleaned = True
-        with suppress(OSError), os.scandir(os.path.join(self._root, TEMPORARY)) as entries:
-            for entry in entries:
-                with suppress(OSError):
-                    if entry.stat().st_mtime < time.time() - ABANDONED_SECONDS:
-                        os.unlink(entry.path)
+            return None
+        return status.st_mtime if status.st_size > 0 else None
 
     @contextmanager
     def _errors(self, verb: str, key: str | None = None) -> Iterator[None]:
@@ -186,11 +193,15 @@ def _create(path: str, flag: int) -> int:
 
 def _in_folder(path: str, act: Callable[[], T]) -> T:
     """Do something that needs the folder of ``path``, and make the folder only when it turns out to be missing."""
-    try:
-        return act()
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        return act()
+    for turn in range(FOLDER_TRIES):
+        try:
+            return act()
+        except FileNotFoundError:
+            if turn:
+                time.sleep(turn * os.urandom(1)[0] * 1e-6)  # out of step with whoever removes it
+            with suppress(FileNotFoundError, FileExistsError):
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+    return act()
 
 
 def _map(fd: int, size: int) -> mmap.mmap:
@@ -209,6 +220,23 @@ def _sync_folder(folder: str) -> None:
         os.close(fd)
 
 
-def _raise_unless_missing(error: OSError) -> None:
-    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
-        raise error
+def _walk(path: str, key: str) -> Iterator[StoredObject]:
+    """The files under ``path``, sorted by key: a folder stands where its name with a slash would."""
+    try:
+        with os.scandir(path) as found:
+            entries = [(entry.name + "/" * entry.is_dir(), entry) for entry in found if not entry.name.startswith(".")]
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            status = os.stat(path)
+            yield StoredObject(key, status.st_size, status.st_mtime)
+        return
+    for name, entry in sorted(entries, key=lambda found: found[0]):
+        inside = f"{key}/{entry.name}" if key else entry.name
+        if name.endswith("/"):
+            yield from _walk(entry.path, inside)
+        else:
+            with suppress(FileNotFoundError):
+                status = entry.stat()
+                yield StoredObject(inside, status.st_size, status.st_mtime)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import IO, Protocol
+from typing import IO, NamedTuple, Protocol
 
 from metaflow_core.errors import StorageError
 from metaflow_core.names import show
@@ -27,6 +27,14 @@ def check_key(key: str) -> str:
     return key
 
 
+class StoredObject(NamedTuple):
+    """An object of a store: its size in bytes, and when it was written last, in seconds since 1970."""
+
+    key: str
+    size: int
+    modified: float
+
+
 class Storage(Protocol):
     """Bytes under keys such as ``data/ab/abcd...`` or ``logs/Flow/1/start/1.0.log``.
 
@@ -38,8 +46,11 @@ class Storage(Protocol):
     url: str
     append_interval: float  # seconds to leave between two appends to one object: 0 where an append costs nothing
 
-    def put(self, key: str, write: Callable[[IO[bytes]], None], replace: bool = False) -> None:
-        """Store what ``write`` sends. When the key exists already nothing happens, unless ``replace`` is true.
+    def put(self, key: str, write: Callable[[IO[bytes]], None], replace: bool = False) -> float | None:
+        """Store what ``write`` sends, and return None.
+
+        When the key exists already nothing happens, unless ``replace`` is true; what is returned then is when the
+        object was written, in seconds since 1970.
 
         When ``write`` raises, nothing is stored; an ``OSError`` counts as the store's, anything else propagates.
         """
@@ -58,8 +69,17 @@ class Storage(Protocol):
     def keys(self, prefix: str) -> Iterator[str]:
         """The keys that start with ``prefix`` (whole path components; all keys for ``""``), sorted."""
 
+    def scan(self, prefix: str) -> Iterator[StoredObject]:
+        """The objects behind :meth:`keys`, in the same order; given a key, that object alone."""
+
     def delete(self, key: str) -> None:
-        """Forget the object; nothing happens when there is none."""
+        """Forget the object; nothing happens when there is none. What was read from it stays readable."""
+
+    def clean(self, before: float, dry_run: bool = False) -> tuple[int, int]:
+        """Remove what writers that were killed have left, unless it was written after ``before`` (seconds since 1970).
+
+        Gives the number of files and their bytes; with ``dry_run`` nothing is removed.
+        """
 
     def append(self, key: str, data: bytes) -> None:
         """Add to the end of an object that has one writer: a log. What was appended survives the writer's death.

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import IO
 
@@ -219,6 +220,61 @@ class StorageContract:
             with pytest.raises(StorageError):
                 act()
         assert list(storage.keys("")) == []
+
+    # --- retention
+
+    def test_scan_tells_size_and_age(self, storage: Storage) -> None:
+        before = time.time() - 2  # some stores count whole seconds
+        storage.put("data/ab/x", sends(b"12345"))
+        storage.put("data/cd/y", sends(b"1"))
+        storage.append("logs/F/1/z", b"x" * 300_000)
+        storage.append("logs/F/1/z", b"y" * 300_000)
+        found = list(storage.scan(""))
+        assert [(one.key, one.size) for one in found] == [("data/ab/x", 5), ("data/cd/y", 1), ("logs/F/1/z", 600_000)]
+        for one in found:
+            assert before <= one.modified <= time.time() + 2
+        assert list(storage.scan("data/ab")) == list(storage.scan("data/ab/x")) == found[:1]
+        assert list(storage.scan("logs/F/1/z")) == found[2:]
+        assert list(storage.scan("data/none")) == list(storage.scan("data/ab/x/z")) == []
+
+    def test_put_tells_since_when_an_object_is_there(self, storage: Storage) -> None:
+        assert storage.put("data/x", sends(b"1")) is None
+        [found] = storage.scan("data/x")
+        assert storage.put("data/x", _not_called) == found.modified
+        assert storage.put("data/x", sends(b"2"), replace=True) is None
+
+    def test_objects_can_be_deleted_during_a_scan(self, storage: Storage) -> None:
+        for number in range(10):
+            storage.put(f"data/{number}/x", sends(b"1"))
+        for one in storage.scan("data"):
+            storage.delete(one.key)
+        assert list(storage.scan("")) == []
+
+    def test_writers_and_deleters_do_not_hinder_each_other(self, storage: Storage) -> None:
+        """Removing the last object of a folder must not make another writer of that folder fail."""
+        errors: list[BaseException] = []
+
+        def run(key: str) -> None:
+            try:
+                for _ in range(100):
+                    storage.put(key, sends(b"1"))
+                    storage.delete(key)
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=run, args=(f"data/ab/{number}",)) for number in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert errors == []
+
+    def test_cleaning_leaves_objects_alone(self, storage: Storage) -> None:
+        storage.put("data/x", sends(b"1"))
+        storage.append("logs/x", b"1")
+        for dry_run in (True, False):
+            assert storage.clean(time.time() + 3600, dry_run) == (0, 0)
+        assert list(storage.keys("")) == ["data/x", "logs/x"]
 
     # --- logs
 
