@@ -67,7 +67,7 @@ named_run <- function(flow, id) {
 #' }
 #' @name flow_client
 #' @export
-flow_client <- generator("flow_client", function(flow) open_object("flow_client", list(flow)))
+flow_client <- generator("flow_client", function(flow) open_object("flow_client", if (missing(flow)) list() else list(flow)))
 
 #' @rdname flow_client
 #' @export

@@ -12,14 +12,24 @@
 #' @export
 current <- function(value) {
   if (missing(value)) return(structure(list(), class = "metaflow_current"))
-  call_core("current", check_name(value))
+  call_core("current", check_field(value))
+}
+
+check_field <- function(name) {
+  if (!is_string(name)) {
+    stop_metaflow(
+      paste0("current() takes the name of a field, such as \"run_id\", not ", show_value(name), "."),
+      class = "metaflow_invalid_argument"
+    )
+  }
+  name
 }
 
 #' @export
 `$.metaflow_current` <- function(x, name) call_core("current", name)
 
 #' @export
-`[[.metaflow_current` <- function(x, i) call_core("current", check_name(i))
+`[[.metaflow_current` <- function(x, i) call_core("current", check_field(i))
 
 #' @export
 names.metaflow_current <- function(x) call_core("current_names")
@@ -28,8 +38,16 @@ names.metaflow_current <- function(x) call_core("current_names")
 .DollarNames.metaflow_current <- function(x, pattern = "") grep(pattern, names(x), value = TRUE)
 
 #' @export
-print.metaflow_current <- function(x, ...) {
+format.metaflow_current <- function(x, ...) {
   pathspec <- call_core("current", "pathspec")
-  cat("<current: ", if (is.null(pathspec)) "no task is running" else pathspec, ">\n", sep = "")
+  paste0("<current: ", if (is.null(pathspec)) "no task is running" else pathspec, ">")
+}
+
+#' @export
+print.metaflow_current <- function(x, ...) {
+  cli::cat_line(format(x))
   invisible(x)
 }
+
+#' @export
+str.metaflow_current <- function(object, ...) cat("", format(object), "\n")

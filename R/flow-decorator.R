@@ -13,21 +13,22 @@ decorator <- function(x, ...) {
   if (missing(x) || !is_string(x)) {
     stop_metaflow("A decorator is named by one text: decorator(\"retry\", times = 2).", class = "metaflow_invalid_argument")
   }
-  arguments <- list(...)
+  new_decorator(x, list(...), paste0("decorator(\"", x, "\")"))
+}
+
+# `where` is the call as the user wrote it.
+new_decorator <- function(name, arguments, where) {
+  refuse <- function(...) stop_metaflow(paste0(where, ...), class = "metaflow_invalid_argument")
   names <- names(arguments)
   if (length(arguments) && (is.null(names) || !all(nzchar(names)))) {
-    stop_metaflow(
-      paste0("The arguments of ", x, "() need names, such as decorator(\"retry\", times = 2)."),
-      class = "metaflow_invalid_argument"
-    )
+    first <- arguments[[if (is.null(names)) 1L else which(!nzchar(names))[[1L]]]]
+    refuse(" takes its arguments by name, as in retry(times = 2). It was given ", show_value(first), ".")
   }
-  if (anyDuplicated(names)) {
-    stop_metaflow(
-      paste0("The argument `", names[anyDuplicated(names)], "` of ", x, "() is given twice."),
-      class = "metaflow_invalid_argument"
-    )
+  if (anyDuplicated(names)) refuse(" is given the argument `", names[anyDuplicated(names)], "` twice.")
+  for (one in names) {
+    if (is.atomic(arguments[[one]]) && anyNA(arguments[[one]])) refuse(": `", one, "` is NA. Leave it out, or give it a value.")
   }
-  structure(list(name = x, arguments = arguments), class = "metaflow_decorator")
+  structure(list(name = name, arguments = arguments), class = "metaflow_decorator")
 }
 
 #' @export
@@ -38,12 +39,37 @@ format.metaflow_decorator <- function(x, ...) {
 
 #' @export
 print.metaflow_decorator <- function(x, ...) {
-  writeLines(format(x))
+  cli::cat_line(format(x))
   invisible(x)
 }
 
-# A decorator of the arguments that were given, without those that are NULL.
-decorate <- function(name, ...) {
+# The decorator that the calling function makes of its arguments, without those that are NULL. `name` is not always the
+# function's. What has no name, or a name that is none of theirs, is in `other`.
+decorate <- function(name, other, ...) {
   arguments <- list(...)
-  do.call(decorator, c(list(name), arguments[!vapply(arguments, is.null, TRUE)]))
+  if (length(other)) {
+    names <- names(other)
+    if (!is.null(names) && nzchar(names[[1L]])) {
+      stop_metaflow(unknown_argument(paste0(name, "()"), names[[1L]], names(arguments)), class = "metaflow_invalid_argument")
+    }
+    new_decorator(name, unname(other), paste0(name, "()"))
+  }
+  new_decorator(name, arguments[!vapply(arguments, is.null, TRUE)], paste0(name, "()"))
+}
+
+# The decorators among the arguments of a call. R itself refuses an argument that is given twice, before the function that
+# makes the decorator is called, so that is explained here.
+decorators_in <- function(...) {
+  tryCatch(list(...), simpleError = function(e) {
+    call <- conditionCall(e)
+    maker <- if (is.call(call)) deparse(call[[1L]], nlines = 1L) else ""
+    names <- setdiff(names(call), "")
+    twice <- names(call)[duplicated(names(call)) & names(call) %in% names]
+    if (length(twice) && sub("^metaflow::", "", maker) %in% getNamespaceExports(topenv())) given_twice(maker, twice[[1L]])
+    stop(e)
+  })
+}
+
+given_twice <- function(name, argument) {
+  stop_metaflow(paste0(name, "() is given the argument `", argument, "` twice."), class = "metaflow_invalid_argument")
 }

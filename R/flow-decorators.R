@@ -1,50 +1,54 @@
 #' Run a failed step again
 #'
+#' @param ... Nothing: arguments are given by name, and a misspelt one is an error that suggests the right one.
 #' @param times How many times more, at most 4.
 #' @param minutes_between_retries How long a production deployment waits. A run on this machine does not wait.
 #' @return A decorator for [step()].
 #' @examples
 #' retry(times = 2)
 #' @export
-retry <- function(times = 3L, minutes_between_retries = 2L) {
-  decorate("retry", times = times, minutes_between_retries = minutes_between_retries)
+retry <- function(..., times = 3L, minutes_between_retries = 2L) {
+  decorate("retry", list(...), times = times, minutes_between_retries = minutes_between_retries)
 }
 
 #' Go on after a failure
 #'
+#' @param ... Nothing: arguments are given by name, and a misspelt one is an error that suggests the right one.
 #' @param var Name of an artifact that gets the error, or `NULL` when the step succeeds.
 #' @param print_exception Whether the error is printed to the step's log.
 #' @return A decorator for [step()].
 #' @examples
 #' catch(var = "failure")
 #' @export
-catch <- function(var = NULL, print_exception = TRUE) {
-  decorate("catch", var = var, print_exception = print_exception)
+catch <- function(..., var = NULL, print_exception = TRUE) {
+  decorate("catch", list(...), var = var, print_exception = print_exception)
 }
 
 #' Limit the time of a step
 #'
+#' @param ... Nothing: arguments are given by name, and a misspelt one is an error that suggests the right one.
 #' @param seconds,minutes,hours The limit is their sum.
 #' @return A decorator for [step()].
 #' @examples
 #' timeout(minutes = 5)
 #' @export
-timeout <- function(seconds = 0, minutes = 0, hours = 0) {
-  decorate("timeout", seconds = seconds, minutes = minutes, hours = hours)
+timeout <- function(..., seconds = 0, minutes = 0, hours = 0) {
+  decorate("timeout", list(...), seconds = seconds, minutes = minutes, hours = hours)
 }
 
 #' What a step needs
 #'
 #' A hint for plugins that run steps on other machines.
 #'
+#' @param ... Nothing: arguments are given by name, and a misspelt one is an error that suggests the right one.
 #' @param cpu,gpu Numbers of processors.
 #' @param memory,shared_memory,disk Sizes in MB.
 #' @return A decorator for [step()].
 #' @examples
 #' resources(cpu = 4, memory = 16000)
 #' @export
-resources <- function(cpu = 1L, gpu = 0L, memory = 4096L, shared_memory = NULL, disk = NULL) {
-  decorate("resources", cpu = cpu, gpu = gpu, memory = memory, shared_memory = shared_memory, disk = disk)
+resources <- function(..., cpu = 1L, gpu = 0L, memory = 4096L, shared_memory = NULL, disk = NULL) {
+  decorate("resources", list(...), cpu = cpu, gpu = gpu, memory = memory, shared_memory = shared_memory, disk = disk)
 }
 
 #' Environment variables of a step
@@ -56,7 +60,16 @@ resources <- function(cpu = 1L, gpu = 0L, memory = 4096L, shared_memory = NULL, 
 #' @export
 environment_variables <- function(...) {
   variables <- list(...)
-  if (length(variables) == 0L) return(decorator("environment"))
+  new_decorator("environment", variables, "environment_variables()")
+  for (name in names(variables)) {
+    value <- variables[[name]]
+    if (!is.atomic(value) || length(value) != 1L) {
+      stop_metaflow(
+        paste0("environment_variables(): `", name, "` must be one text, not ", show_value(value), "."),
+        class = "metaflow_invalid_argument"
+      )
+    }
+  }
   decorator("environment", vars = lapply(variables, as.character))
 }
 
@@ -75,40 +88,40 @@ NULL
 
 #' @rdname decorators
 #' @export
-batch <- function(...) decorator("batch", ...)
+batch <- function(...) new_decorator("batch", list(...), "batch()")
 
 #' @rdname decorators
 #' @export
-kubernetes <- function(...) decorator("kubernetes", ...)
+kubernetes <- function(...) new_decorator("kubernetes", list(...), "kubernetes()")
 
 #' @rdname decorators
 #' @export
-card <- function(...) decorator("card", ...)
+card <- function(...) new_decorator("card", list(...), "card()")
 
 #' @rdname decorators
 #' @export
-secrets <- function(...) decorator("secrets", ...)
+secrets <- function(...) new_decorator("secrets", list(...), "secrets()")
 
 #' @rdname decorators
 #' @export
-parallel <- function(...) decorator("parallel", ...)
+parallel <- function(...) new_decorator("parallel", list(...), "parallel()")
 
 #' @rdname decorators
 #' @export
-project <- function(...) decorator("project", ...)
+project <- function(...) new_decorator("project", list(...), "project()")
 
 #' @rdname decorators
 #' @export
-schedule <- function(...) decorator("schedule", ...)
+schedule <- function(...) new_decorator("schedule", list(...), "schedule()")
 
 #' @rdname decorators
 #' @export
-trigger <- function(...) decorator("trigger", ...)
+trigger <- function(...) new_decorator("trigger", list(...), "trigger()")
 
 #' @rdname decorators
 #' @export
-trigger_on_finish <- function(...) decorator("trigger_on_finish", ...)
+trigger_on_finish <- function(...) new_decorator("trigger_on_finish", list(...), "trigger_on_finish()")
 
 #' @rdname decorators
 #' @export
-exit_hook <- function(...) decorator("exit_hook", ...)
+exit_hook <- function(...) new_decorator("exit_hook", list(...), "exit_hook()")

@@ -10,11 +10,15 @@
 #'   step(step = "end")
 #' @export
 metaflow <- function(name, ...) {
+  if (missing(name)) check_decorators(decorators_in(...), "metaflow()") # which may be a misspelt `name`
   if (missing(name) || !is_string(name)) {
-    stop_metaflow("A flow needs a name: metaflow(\"HelloFlow\").", class = "metaflow_invalid_argument")
+    stop_metaflow(
+      paste0("A flow needs a name: metaflow(\"HelloFlow\")", if (!missing(name)) paste0(", not ", show_value(name)), "."),
+      class = "metaflow_invalid_argument"
+    )
   }
   structure(
-    list(name = name, decorators = check_decorators(list(...), "metaflow()"), parameters = list(), steps = list()),
+    list(name = name, decorators = check_decorators(decorators_in(...), "metaflow()"), parameters = list(), steps = list()),
     class = "metaflow_flow"
   )
 }
@@ -28,7 +32,10 @@ check_decorators <- function(given, where) {
         if (nzchar(name)) {
           unknown_argument(where, name)
         } else {
-          paste0(where, " takes its arguments by name, and decorators such as retry(times = 2). It was given ", show_value(given[[i]]), ".")
+          paste0(
+            where, " takes its arguments by name, and decorators such as retry(times = 2). ",
+            "It was given ", show_value(given[[i]]), "."
+          )
         },
         class = "metaflow_invalid_argument"
       )
@@ -94,6 +101,7 @@ format_transition <- function(step) {
 
 #' @export
 print.metaflow_flow <- function(x, ...) {
-  writeLines(format(x))
+  lines <- format(x)
+  cli::cat_line(c(cli::style_bold(lines[[1L]]), lines[-1L]))
   invisible(x)
 }

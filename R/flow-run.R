@@ -20,7 +20,7 @@
 #' }
 #' @export
 run <- function(flow, ...) {
-  check_flow(flow, "run()")
+  check_flow(if (missing(flow)) NULL else flow, "run()")
   given <- run_arguments(flow, list(...))
   if (is_script()) {
     return(finish_script(execute(flow, given, commandArgs(trailingOnly = TRUE), script_program())))
@@ -31,7 +31,10 @@ run <- function(flow, ...) {
 
 execute <- function(flow, given, command_line, program) {
   variables <- environment_of_metaflow()
-  call_core("execute", flow_data(flow), program, given$before, given$command, given$after, command_line, names(variables), unname(variables))
+  call_core(
+    "execute", flow_data(flow), program, given$before, given$command, given$after, command_line,
+    names(variables), unname(variables)
+  )
 }
 
 finish_script <- function(result) {
@@ -42,7 +45,11 @@ finish_script <- function(result) {
 finish <- function(flow, result) {
   if (result$code != 0L) {
     stop_metaflow(
-      if (nzchar(result$run)) paste0("RunFailed: the run ", result$run, " did not succeed.") else paste0("The flow ", flow$name, " was not run; see above."),
+      if (nzchar(result$run)) {
+        paste0("RunFailed: the run ", result$run, " did not succeed.")
+      } else {
+        paste0("The flow ", flow$name, " was not run; see above.")
+      },
       class = "metaflow_run_failed",
       pathspec = result$run,
       exit_code = result$code
@@ -56,7 +63,10 @@ finish <- function(flow, result) {
 is_script <- function() {
   if (interactive() || is.na(script_file()) || isTRUE(getOption("knitr.in.progress"))) return(FALSE)
   heads <- vapply(sys.calls(), function(call) paste(deparse(call[[1L]], nlines = 1L), collapse = ""), "")
-  others <- c("source", "sys.source", "base::source", "test_that", "testthat::test_that", "eval_tidy", "rmarkdown::render", "knitr::knit", "local_run")
+  others <- c(
+    "source", "sys.source", "base::source", "test_that", "testthat::test_that", "eval_tidy", "rmarkdown::render",
+    "knitr::knit", "local_run"
+  )
   !any(heads %in% others)
 }
 

@@ -29,8 +29,11 @@ self_set <- function(self, name, value) {
   if (exists(name, envir = set, inherits = FALSE)) {
     assign(name, TRUE, envir = set)
   } else {
-    if (name %in% c("input", "index", "foreach_stack", "merge_artifacts")) {
-      stop_metaflow(paste0("AttributeError: self$", name, " can't be set: the name has a meaning of its own."))
+    if (name %in% c("input", "index", "foreach_stack", "merge_artifacts", "next")) {
+      stop_metaflow(
+        paste0("AttributeError: self$", name, " can't be set: the name has a meaning of its own. Choose another name."),
+        class = "metaflow_attribute_error"
+      )
     }
     call_core("set", name, value)
     assign(name, FALSE, envir = set)
@@ -48,7 +51,7 @@ changed_values <- function(self) {
 
 check_name <- function(name) {
   if (!is_string(name) || !nzchar(name)) {
-    stop_metaflow(paste0("An artifact is named by one text, not by ", show_value(name), "."))
+    stop_metaflow(paste0("An artifact is named by one text, not by ", show_value(name), "."), class = "metaflow_invalid_argument")
   }
   name
 }
@@ -74,11 +77,30 @@ names.metaflow_self <- function(x) call_core("names")
 }
 
 #' @export
+length.metaflow_self <- function(x) length(names(x))
+
+#' @export
+`[.metaflow_self` <- function(x, i) {
+  stop_metaflow("One artifact is self$x or self[[\"x\"]]; several are lapply(names, function(n) self[[n]]).", class = "metaflow_invalid_argument")
+}
+
+#' @export
+`[<-.metaflow_self` <- function(x, i, value) `[.metaflow_self`(x, i)
+
+#' @export
+as.list.metaflow_self <- function(x, ...) artifacts_as_list(x)
+
+#' @export
+format.metaflow_self <- function(x, ...) paste0("<self of ", current("pathspec"), ": ", paste(names(x), collapse = ", "), ">")
+
+#' @export
 print.metaflow_self <- function(x, ...) {
-  cat("<self of step ", current("pathspec"), ">\n", sep = "")
-  cat("artifacts: ", paste(names(x), collapse = ", "), "\n", sep = "")
+  cli::cat_line(format(x))
   invisible(x)
 }
+
+#' @export
+str.metaflow_self <- function(object, ...) cat("", format(object), "\n")
 
 #' Delete an artifact of a step
 #'

@@ -25,10 +25,16 @@
 #'   ) |>
 #'   step(step = "end")
 #' @export
-step <- function(object, ...) UseMethod("step")
+step <- function(object, ...) {
+  names <- names(sys.call())
+  twice <- names[duplicated(names) & nzchar(names)]
+  if (length(twice)) given_twice("step", twice[[1L]])
+  UseMethod("step")
+}
 
 #' @export
 step.default <- function(object, ...) {
+  if (missing(object) || is.atomic(object) || "step" %in% names(list(...))) check_flow(if (missing(object)) NULL else object, "step()")
   call <- sys.call()
   call[[1L]] <- quote(stats::step)
   eval(call, parent.frame())
@@ -38,17 +44,37 @@ step.default <- function(object, ...) {
 #' @export
 step.metaflow_flow <- function(object, ..., step, r_function = NULL, foreach = NULL, join = FALSE, next_step = NULL,
                                condition = NULL, num_parallel = NULL, py_function = NULL) {
+  if (missing(step)) check_decorators(decorators_in(...), "step()") # which may be a misspelt `step`
   if (missing(step) || !is_string(step) || !nzchar(step)) {
     stop_metaflow(
-      paste0("A step is named by one text: step(step = \"start\", ...)", if (!missing(step)) paste0(", not by ", show_value(step)), "."),
+      paste0(
+        "A step is named by one text: step(step = \"start\", ...)", if (!missing(step)) paste0(", not by ", show_value(step)), ".",
+        if (!missing(step) && is.function(step)) " Write the name in quotes."
+      ),
       class = "metaflow_invalid_argument"
     )
   }
   where <- paste0("Step \"", step, "\": ")
   refuse <- function(...) stop_metaflow(paste0(where, ...), class = "metaflow_invalid_argument")
-  decorators <- check_decorators(list(...), "step()")
+  decorators <- check_decorators(decorators_in(...), "step()")
   if (step %in% vapply(object$steps, function(s) s$name, "")) refuse("the flow has a step of this name already.")
-  if (is_string(r_function)) r_function <- get(r_function, envir = parent.frame(), mode = "function")
+  missing_function <- function(name) {
+    known <- ls(globalenv())
+    advice <- suggest(name, known[vapply(known, function(one) exists(one, globalenv(), mode = "function"), NA)], only_near = TRUE)
+    refuse("there is no function `", name, "`. ", if (nzchar(advice)) advice else "Define it before the flow.")
+  }
+  written <- as.list(substitute(list(r_function = r_function, next_step = next_step, foreach = foreach, condition = condition)))[-1L]
+  for (argument in names(written)) {
+    name <- written[[argument]]
+    if (!is.name(name) || !nzchar(name) || exists(name, envir = parent.frame())) next
+    if (argument == "r_function") missing_function(as.character(name))
+    refuse("there is no object `", name, "`. If it is a name, write it in quotes: ", argument, " = \"", name, "\".")
+  }
+  if (is_string(r_function)) {
+    found <- get0(r_function, envir = parent.frame(), mode = "function")
+    if (is.null(found)) missing_function(r_function)
+    r_function <- found
+  }
   if (!is.null(r_function) && !is.function(r_function)) refuse("r_function must be a function, not ", show_value(r_function), ".")
   if (!is.null(r_function) && !is.null(py_function)) refuse("it has r_function and py_function. Choose one.")
   if (!is.null(py_function) && !(is_string(py_function) && grepl("^.+:[^:]+$", py_function))) {
@@ -56,17 +82,22 @@ step.metaflow_flow <- function(object, ..., step, r_function = NULL, foreach = N
   }
   if (!isTRUE(join) && !isFALSE(join)) refuse("join must be TRUE or FALSE, not ", show_value(join), ".")
   if (!is.null(next_step) && !is.character(next_step) || anyNA(next_step)) {
-    refuse("next_step must be the name of a step, or several, not ", show_value(next_step), ".")
+    refuse(
+      "next_step must be the name of a step, or several, not ", show_value(next_step), ".",
+      if (is.function(next_step)) " Write the name in quotes."
+    )
   }
   for (argument in c("foreach", "condition")) {
     value <- get(argument)
-    if (!is.null(value) && !is_string(value)) refuse(argument, " must be the name of an artifact, not ", show_value(value), ".")
+    if (!is.null(value) && !(is_string(value) && nzchar(value))) {
+      refuse(argument, " must be the name of an artifact, not ", show_value(value), ".", if (!is.character(value)) " Set it on self in this step.")
+    }
   }
-  if (!is.null(num_parallel) && !(is.numeric(num_parallel) && length(num_parallel) == 1L && !is.na(num_parallel))) {
-    refuse("num_parallel must be a number, not ", show_value(num_parallel), ".")
+  if (!is.null(num_parallel) && !(is.numeric(num_parallel) && length(num_parallel) == 1L && num_parallel %in% round(num_parallel))) {
+    refuse("num_parallel must be a whole number, not ", show_value(num_parallel), ".")
   }
-  if (!is.null(condition) && is.null(names(next_step))) {
-    refuse("with a condition the next steps need names: next_step = c(small = \"quick\", large = \"slow\").")
+  if (!is.null(condition) && (is.null(names(next_step)) || !all(nzchar(names(next_step))))) {
+    refuse("with a condition each of the next steps needs a name: next_step = c(small = \"quick\", large = \"slow\").")
   }
   if (sum(!is.null(foreach), !is.null(condition), !is.null(num_parallel)) > 1L) {
     refuse("foreach, condition and num_parallel can't be combined.")

@@ -77,11 +77,13 @@ user_calls <- function(calls, functions, step) {
   first <- match(step, heads)
   if (is.na(first)) return(character())
   after <- seq_along(heads) > first
-  signals <- c(".handleSimpleError", "stop", "abort", "rlang::abort", "signalCondition", "`$<-`", "`[[<-`")
+  signals <- c(".handleSimpleError", "stop", "abort", "rlang::abort", "signalCondition")
   namespace <- topenv()
   ours <- vapply(functions[seq_along(heads)], function(f) identical(environment(f), namespace), TRUE)
-  ends <- c(which(heads %in% signals & after) - 1L, which(ours & after), length(heads))
+  methods <- ours & grepl("^[$[]+(<-)?\\.metaflow_", heads) # what is behind self$x, which has a line of its own
+  ends <- c(which((heads %in% signals | methods) & after) - 1L, which(ours & after), length(heads))
   shown <- first:max(first, min(ends))
+  while (length(shown) > 1L && grepl("`*tmp*`", one_line(calls[[max(shown)]]), fixed = TRUE)) shown <- shown[-length(shown)]
   if (length(shown) > 20L) {
     skipped <- paste("...", length(shown) - 20L, "calls left out ...")
     return(c(lines_of(calls[shown[1:10]]), skipped, lines_of(calls[utils::tail(shown, 10L)])))
@@ -143,6 +145,9 @@ foreach_elements <- function(box) {
 #' rows_of(data.frame(a = 1:2, b = c("x", "y")))
 #' @export
 rows_of <- function(x) {
+  if (length(dim(x)) != 2L) {
+    stop_metaflow(paste0("rows_of() takes a data frame, not ", show_value(x), "."), class = "metaflow_invalid_argument")
+  }
   lapply(seq_len(nrow(x)), function(i) x[i, , drop = FALSE])
 }
 

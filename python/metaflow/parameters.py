@@ -16,7 +16,8 @@ class Parameter:
     ``type`` is ``str``, ``int``, ``float``, ``bool``, ``JSONType`` or a click type; by default it is that of
     ``default``, else ``str``. ``default`` may be a function of a context (``flow_name``, ``user_name``,
     ``parameter_name``, ...), called once for each run. With ``separator`` text becomes a list. Without a default the
-    value is None, unless ``required``.
+    value is None, unless ``required``. Of a parameter that is true or false ``--name`` alone means True; with
+    ``is_flag`` it is one, and False by default.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class Parameter:
         required: bool | None = None,
         show_default: bool | None = None,
         separator: str | None = None,
+        is_flag: bool = False,
     ) -> None:
         from metaflow_core.graph.model import Location, ParameterDef
 
@@ -36,8 +38,8 @@ class Parameter:
             frame = frame.f_back
         self.definition = ParameterDef(
             name,
-            type=type,
-            default=default,
+            type=bool if is_flag and type is None else type,
+            default=False if is_flag and default is None else default,
             required=bool(required),
             help=help,
             separator=separator,

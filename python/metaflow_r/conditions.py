@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from metaflow_core.errors import MetaflowException
@@ -60,7 +61,7 @@ def _classes(error: BaseException) -> list[str]:
     for cls in type(error).__mro__:
         name = getattr(cls, "condition", None)
         if name is None and cls not in (BaseException, Exception, object):
-            name = "metaflow_python_" + cls.__name__
+            name = "metaflow_" + re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
         if name is not None and name not in found:
             found.append(name)
     if "metaflow_error" not in found:

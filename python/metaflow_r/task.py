@@ -116,19 +116,33 @@ def _get(name: Any) -> Any:
 
 
 def _absent(state: TaskState, name: str) -> str:
-    advice = (
-        f"In a join, take it from one of the inputs (inputs[[1]]${name}) or call merge_artifacts(self, inputs) first."
-        if state.step.is_join
-        else f"Set self${name} in this step before it is used, or in a step that leads here."
-    )
+    import difflib
+
+    known = [one for one in state.names() if not one.startswith("_")]
+    near = difflib.get_close_matches(name.replace(".", "_"), known, 1, 0.75)
+    if near:
+        advice = f'Did you mean "{near[0]}"?'
+    elif state.step.is_join:
+        advice = f"In a join, take it from one of the inputs (inputs[[1]]${name})"
+        advice += " or call merge_artifacts(self, inputs) first."
+    elif not name.isidentifier() and name.replace(".", "_").isidentifier():
+        advice = f"Names of artifacts have no dots: use self${name.replace('.', '_')}."
+    else:
+        advice = f"Set self${name} in this step before it is used, or in a step that leads here."
     return f'Step "{state.step.name}" has no artifact "{name}". {advice}'
 
 
 def _set(name: Any, value: Any) -> None:
+    key = text(name)
     try:
-        _task().set(text(name), value, "r")
+        _task().set(key, value, "r")
     except AttributeError as error:
         raise AttributeError(str(error).replace("self.", "self$")) from None
+    except MetaflowException as error:
+        if key.isidentifier() or not key.replace(".", "_").isidentifier():
+            raise
+        # Names in R may have dots; other languages could not read the artifact.
+        raise type(error)(f"{error} Use self${key.replace('.', '_')} instead.") from None
 
 
 def _delete(name: Any) -> None:

@@ -234,6 +234,25 @@ def test_options() -> None:
     assert values == {"al_pha": 2.0, "flag": False, "names": ["a", "b"], "data": None}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--flag"], {"flag": True, "n": 1}),
+        (["--flag", "--n", "2"], {"flag": True, "n": 2}),
+        (["--n", "2", "--flag"], {"flag": True, "n": 2}),
+        (["--flag", "False"], {"flag": False, "n": 1}),
+        ([], {"flag": False, "n": 1}),
+    ],
+)
+def test_a_flag_needs_no_value(arguments: list[str], expected: dict[str, Any]) -> None:
+    flow = flow_with(ParameterDef("flag", default=False), ParameterDef("n", default=1))
+    code, output, values = invoke(flow, *arguments)
+    assert (code, values) == (0, expected), output
+    assert invoke(flow, "--flag", "maybe")[0] == 2
+    assert invoke(flow, env={"METAFLOW_RUN_FLAG": "yes"})[2] == {"flag": True, "n": 1}
+    assert invoke(flow, "--n")[0] == 2, "others do"
+
+
 def test_null_differs_from_no_value() -> None:
     flow = flow_with(ParameterDef("data", type="json", default={"a": 1}))
     assert invoke(flow, "--data", "null")[2] == {"data": None}

@@ -53,6 +53,17 @@ def test_text() -> None:
     )
 
 
+def test_the_language_of_a_step_that_is_not_its_flows() -> None:
+    flow = example()
+    assert r'"train" [label="train\n(R)"' in flow_to_dot(flow)
+    assert 'train<br/>(R)"' in flow_to_mermaid(flow)
+    assert "Python" not in flow_to_text(flow) + flow_to_dot(flow) + flow_to_mermaid(flow)
+    flow.language = "r"
+    assert "Step train\n" in flow_to_text(flow) and "Step join (Python, join)\n" in flow_to_text(flow)
+    assert r'"join" [label="join\n(Python)"' in flow_to_dot(flow) and '"train"' in flow_to_dot(flow)
+    assert 'pick<br/>(Python)<br/>ok?"' in flow_to_mermaid(flow) and '"train"' in flow_to_mermaid(flow)
+
+
 def test_dot() -> None:
     dot = flow_to_dot(example())
     assert dot.startswith('digraph "TrainFlow" {') and dot.endswith("}\n")

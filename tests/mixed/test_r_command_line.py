@@ -53,7 +53,7 @@ def test_parameters_from_the_file_and_from_the_command_line(run_r, r_project, pr
     # fmt: off
     found = printed(run_r(
         "flow.R", "--quiet", "--with=retry:times=1", "run", "--top_k=9", "--alpha", "1e-7", "--text-x", quote,
-        "--flag", "True", "--on=False", "--js", '[1,"z"]', "--parts", "q r,s'", "--tag=z", "--with", "catch:var=oops",
+        "--flag", "--on=False", "--js", '[1,"z"]', "--parts", "q r,s'", "--tag=z", "--with", "catch:var=oops",
         "--none", "", "--large", "9007199254740993", "--run-id-file", "id.txt", "--max-workers=1",
     ))
     # fmt: on
@@ -150,52 +150,6 @@ def test_run_can_ask_for_other_commands(run_r):
     assert "=> end" in run_r(script.format("show = TRUE")).stdout
     assert "from 1 " in run_r(script.format('logs = "1/start"'), "resume", "start", "--origin-run-id=1").stdout
     assert "--max-workers" in run_r(script.format("help = TRUE")).stdout
-
-
-WRONG = """
-f |> run(step_fucntions = "create", authorize = "T")                # run() has no argument `step_fucntions`. Did you mean `step_functions`?
-f |> run(step_fucntions = "create", generate_new_token = TRUE)      # Did you mean `step_functions`?
-f |> run(tags = "a")                                                # run() has no argument `tags`. Did you mean `tag`?
-f |> run(5)                                                         # run() takes its arguments by name. It was given num 5.
-f |> run(max_workers = NA)                                          # `max_workers` is NA
-f |> parameter("a") |> run(a = NA)                                  # Parameter "a" is NA
-f |> parameter("a", default = 1) |> run(a = NA_real_)               # Parameter "a" is NA
-f |> parameter("a", default = NA)                                   # NA can't be a default
-f |> parameter("a", defalt = 1)                                     # parameter() has no argument `defalt`. Did you mean `default`?
-f |> parameter("a", type = "it")                                    # there is no type chr "it"
-f |> parameter(c("a", "b"))                                         # A parameter is named by one text
-f |> step(step = 5)                                                 # A step is named by one text: step(step = "start", ...), not by num 5.
-f |> step("a")                                                      # A step is named by one text
-f |> step(step = NA_character_)                                     # A step is named by one text
-f |> step(step = "end")                                             # the flow has a step of this name already
-f |> step(step = "x", r_fuction = print)                            # step() has no argument `r_fuction`. Did you mean `r_function`?
-f |> step(step = "x", next_step = 5)                                # next_step must be the name of a step
-f |> step(step = "x", foreach = 1:3, next_step = "y")               # foreach must be the name of an artifact, not int [1:3] 1 2 3.
-f |> step(step = "x", condition = "a", next_step = "y")             # with a condition the next steps need names
-f |> step(step = "x", join = NA)                                    # join must be TRUE or FALSE
-f |> step(step = "x", py_function = "features.build")               # py_function must be "file.py:function" or "module:function"
-f |> step(step = "x", r_function = 3)                               # r_function must be a function, not num 3.
-f |> step(step = "x", retry)                                        # decorators such as retry(times = 2)
-f |> step(decorator("retry", 3), step = "x")                        # need names
-f |> step(decorator("retry", times = 3, times = 2), step = "x")     # is given twice
-f |> step(step = "x", r_function = print, py_function = "a.py:b")   # Choose one
-metaflow(c("a", "b"))                                               # A flow needs a name: metaflow("HelloFlow").
-run(1)                                                              # run() goes with a flow: metaflow("HelloFlow") |> run()
-"""
-
-
-def test_what_is_wrong_in_the_file(run_r):
-    cases = [[part.strip() for part in line.split(" # ")] for line in WRONG.strip().splitlines()]
-    codes = ",\n".join(f"quote({code})" for code, _ in cases)
-    result = run_r(
-        "library(metaflow)\n"
-        'f <- metaflow("F") |> step(step = "start", next_step = "end") |> step(step = "end")\n'
-        f"for (code in list({codes})) tryCatch(\n"
-        "  { eval(code); cat('no error\\n') },\n"
-        "  metaflow_error = function(e) cat(gsub('\\n', ' ', conditionMessage(e)), '\\n')\n)\n",
-        "run",
-    )
-    assert [said for (_, said), line in zip(cases, result.stdout.splitlines(), strict=True) if said not in line] == []
 
 
 @pytest.mark.parametrize("last", ["stop('at source time')", 'f |> run(step_fucntions = "create")', "x <- ("])

@@ -127,10 +127,10 @@ def test_what_a_join_can_and_can_not_do(run_r, printed):
         ("nothing is set: FALSE",),
         ("metaflow_missing_in_merge_artifacts | MissingInMergeArtifactsException: ", "no branch has nope", "| nope "),
         ("merge_artifacts takes include or exclude, not both", "MergeArtifactsException"),
-        ("metaflow_invalid_argument | The inputs are the second argument of a join's function", "Given was num 5."),
+        ("metaflow_invalid_argument | The inputs are the second argument of a join's function", "Given was 5."),
         ("metaflow_invalid_argument | The inputs are the second argument of a join's function",),
         ("AttributeError", 'The branch "a" (input 1) has no artifact "nope". It has: '),
-        ("An artifact is named by one text, not by num 5.",),
+        ("An artifact is named by one text, not by 5.",),
         ('the join has no input "aa". Did you mean `a`?',),
         ("The artifacts of an input can't be changed. Set them on self.",),
         (

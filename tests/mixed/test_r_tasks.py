@@ -193,7 +193,7 @@ def test_static_branches_have_names_and_inputs_are_a_list(run_r):
     )
     assert "names b a length 2" in result.stdout
     assert "a 1 first 2" in result.stdout
-    assert 'the join has no input "c". Did you mean' in result.stdout
+    assert 'the join has no input "c". Known: b, a.' in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ FLOW = """
     class F(FlowSpec):
         alpha = Parameter("al-pha", default=0.5, help="learning rate")
         count = Parameter("count", type=int)
-        flag = Parameter("flag", default=False)
+        flag = Parameter("flag", is_flag=True)
         names = Parameter("names", separator=",", default="a,b")
         settings = Parameter("settings", type=JSONType, default='{"depth": 3}')
         owner = Parameter("owner", default=owner)
@@ -66,7 +66,7 @@ def test_given_values(run_flow: Any, files: Path) -> None:
     result = run_flow(
         FLOW,
         "run",
-        *("--al-pha", "2", "--count=7", "--flag", "True", "--names", "x y,z", "--settings", "[1, null]"),
+        *("--al-pha", "2", "--count=7", "--flag", "--names", "x y,z", "--settings", "[1, null]"),
         *("--owner", "me", "--text", "other.txt", "--data", "data.bin"),
         env={"METAFLOW_RUN_COUNT": "8"},
     )

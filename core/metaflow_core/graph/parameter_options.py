@@ -14,14 +14,15 @@ from metaflow_core.graph.parameters import Given, check_parameters, convert, key
 def options_for(flow: FlowDef) -> list[click.Option]:
     """One option ``--name VALUE`` for each parameter; ``evaluate`` takes the arguments of the command that has them.
 
-    ``METAFLOW_RUN_<NAME>`` gives a value too. A bad or a missing value is click's usage error. ``MetaflowException``
-    when a parameter can't work.
+    For one that is true or false ``--name`` alone is ``--name True``. ``METAFLOW_RUN_<NAME>`` gives a value
+    too. A bad or a missing value is click's usage error. ``MetaflowException`` when a parameter can't work.
     """
     check_parameters(flow)
     return [
         click.Option(
             [f"--{parameter.name}", key(parameter)],
             type=_Type(parameter),
+            **_flag(parameter),
             required=parameter.required and parameter.default is None,
             help=_help(parameter),
             envvar="METAFLOW_RUN_" + parameter.name.replace("-", "_").upper(),
@@ -30,14 +31,20 @@ def options_for(flow: FlowDef) -> list[click.Option]:
     ]
 
 
+def _flag(parameter: ParameterDef) -> dict[str, Any]:
+    return {"is_flag": False, "flag_value": "True"} if kind(parameter) == "bool" else {}
+
+
 class _Type(click.ParamType[Given]):
     def __init__(self, parameter: ParameterDef) -> None:
         self.parameter = parameter
         of_kind = kind(parameter)
-        names = {"str": "text", "int": "integer", "bool": "True|False", "file": "path"}
+        names = {"str": "text", "int": "integer", "file": "path"}
         self.name = getattr(parameter.type, "name", of_kind) if of_kind == "click" else names.get(of_kind, of_kind)
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
+        if kind(self.parameter) == "bool":
+            return "[True|False]"
         if kind(self.parameter) != "click":
             return None
         return self.parameter.type.get_metavar(param, ctx)  # type: ignore[no-any-return]

@@ -67,7 +67,7 @@ def flow_to_text(flow: FlowDef) -> str:
         blocks.append("\n".join(["Parameters", *lines]))
     for name in _source_order(flow):
         step = flow[name]
-        lines = [f"Step {name}{_notes(step)}"]
+        lines = [f"Step {name}{_notes(flow, step)}"]
         lines += textwrap.indent(step.doc, "    ").splitlines()
         if step.transition is not None:
             lines.append(f"    => {_transition(step)}")
@@ -80,7 +80,9 @@ def flow_to_dot(flow: FlowDef) -> str:
     lines = [f"digraph {_quoted(flow.name)} {{", "    rankdir=LR;", '    node [fontname="Helvetica", shape="box"];']
     for step in flow:
         shape = _DOT_SHAPES.get(step.node_type, "box")
-        lines.append(f"    {_quoted(step.name)} [label={_quoted(chr(10).join(_label(step)))}, shape={_quoted(shape)}];")
+        lines.append(
+            f"    {_quoted(step.name)} [label={_quoted(chr(10).join(_label(flow, step)))}, shape={_quoted(shape)}];"
+        )
     for source, target, text in _edges(flow):
         label = f" [label={_quoted(text)}]" if text else ""
         lines.append(f"    {_quoted(source)} -> {_quoted(target)}{label};")
@@ -93,7 +95,7 @@ def flow_to_mermaid(flow: FlowDef) -> str:
     lines = ["flowchart LR"]
     for step in flow:
         opening, closing = _MERMAID_SHAPES.get(step.node_type, ("[", "]"))
-        lines.append(f'    {ids[step.name]}{opening}"{"<br/>".join(map(_escaped, _label(step)))}"{closing}')
+        lines.append(f'    {ids[step.name]}{opening}"{"<br/>".join(map(_escaped, _label(flow, step)))}"{closing}')
     for source, target, text in _edges(flow):
         if target in ids:
             arrow = f'-->|"{_escaped(text)}"|' if text else "-->"
@@ -101,6 +103,7 @@ def flow_to_mermaid(flow: FlowDef) -> str:
     return "\n".join(lines) + "\n"
 
 
+_LANGUAGES = {"python": "Python", "r": "R"}
 _DOT_SHAPES = {"start": "oval", "end": "oval", "foreach": "box3d", "split-switch": "diamond", "join": "invtrapezium"}
 _MERMAID_SHAPES = {
     "start": ("([", "])"),
@@ -117,12 +120,16 @@ def _source_order(flow: FlowDef) -> list[str]:
     return [*ordered, *(name for name in flow.steps if name not in set(ordered))]
 
 
-def _notes(step: StepDef) -> str:
+def _language(flow: FlowDef, step: StepDef) -> list[str]:
+    """The language of a step, when it is not that of its flow."""
+    return [] if step.language == flow.language else [_LANGUAGES.get(step.language, step.language)]
+
+
+def _notes(flow: FlowDef, step: StepDef) -> str:
     notes = [f"@{d.name}" for d in step.decorators]
     if step.is_join:
         notes.insert(0, "join")
-    if step.language != "python":
-        notes.insert(0, step.language.upper())
+    notes[:0] = _language(flow, step)
     return f" ({', '.join(notes)})" if notes else ""
 
 
@@ -159,12 +166,12 @@ def _edges(flow: FlowDef) -> list[tuple[str, str, str]]:
     return edges
 
 
-def _label(step: StepDef) -> list[str]:
+def _label(flow: FlowDef, step: StepDef) -> list[str]:
     """What is written in a step's box, by line."""
-    transition = step.transition
-    if transition is not None and transition.kind == "switch":
-        return [step.name, f"{transition.condition}?"]
-    return [step.name]
+    lines = [step.name, *(f"({name})" for name in _language(flow, step))]
+    if step.transition is not None and step.transition.kind == "switch":
+        lines.append(f"{step.transition.condition}?")
+    return lines
 
 
 def _quoted(text: str) -> str:
