@@ -67,6 +67,9 @@ def test_what_is_there_already_or_absent_changes_nothing(run: Run) -> None:
 def test_in_a_replacement_removing_comes_first(run: Run) -> None:
     run.replace_tags(["first", "x"], ["first", "x"])
     assert run.user_tags == {"first", "x"}
+    run.add_tags([f"t{i}" for i in range(48)])
+    run.replace_tag("t0", "the fiftieth again")
+    assert len(run.user_tags) == 50, "there is room for what comes when something goes"
 
 
 @pytest.mark.parametrize(
@@ -136,39 +139,78 @@ def test_history_tells_who_changed_what_when(run: Run, monkeypatch: pytest.Monke
     assert times == sorted(times) and before <= times[1] <= datetime.now(timezone.utc)
 
 
-def test_a_tag_changes_nothing_else(history: Any) -> None:
+def test_a_tag_changes_nothing_else(history: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     history.run()
+    history.run(status="failed")
     history.run()
-    old = Run("F/1")
-    created, owner = old.created_at, old._row.owner
-    old.add_tag("new")
-    again = Run("F/1")
-    assert (again.created_at, again._row.owner, Flow("F").latest_run.id) == (created, owner, "2")
+    old, flow = Run("F/1"), Flow("F")
+
+    def facts() -> list[Any]:
+        rows = history.db.execute("SELECT * FROM runs ORDER BY pk")  # owner, times, status, all there is
+        return [rows, flow.latest_run.id, flow.latest_successful_run.id, [run.id for run in flow], old.system_tags]
+
+    before = facts()
+    monkeypatch.setenv("METAFLOW_USER", "will")
+    for change in (old.add_tag, old.remove_tag):
+        change("new")
+        assert facts() == before
 
 
-def test_sixteen_processes_lose_no_tag(run: Run) -> None:
-    program = """
-        import sys
-        from metaflow_core.results import Run
+WRITER = """
+    import sys
+    from metaflow_core.results import Run
 
-        run = Run("F/1")
-        sys.stdin.readline()  # so that all begin together
-        for turn in "ab":
-            run.add_tag(f"{turn}{sys.argv[1]}")
-        run.replace_tag(f"a{sys.argv[1]}", f"c{sys.argv[1]}")
-    """
-    command = [sys.executable, "-c", dedent(program)]
-    workers = [
-        subprocess.Popen([*command, str(n)], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for n in range(16)
+    run, me, turns = Run("F/1"), sys.argv[1], int(sys.argv[2])
+    print("ready", flush=True)
+    sys.stdin.readline()  # so that all begin together
+    for turn in range(turns):
+        run.add_tag(f"{me} begins")
+        run.replace_tag(f"{me} begins", f"{me} ends")
+        run.remove_tag(f"{me} ends")
+        (run.remove_tag if turn % 2 else run.add_tag)("everybody's")
+    run.add_tag(f"{me} is done")
+"""
+
+
+@pytest.mark.slow
+def test_sixteen_processes_of_a_thousand_changes_lose_none(run: Run) -> None:
+    turns = 250  # of four changes each
+    names = [f"w{n}" for n in range(16)]
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", dedent(WRITER), name, str(turns)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in names
     ]
-    for worker in workers:
-        assert worker.stdin is not None
-        worker.stdin.write("\n")
-        worker.stdin.flush()
-    assert [worker.communicate()[1] for worker in workers] == [""] * 16
-    assert run.user_tags == {"first", *(f"{turn}{n}" for turn in "bc" for n in range(16))}
-    assert len(run.tag_history) == 1 + 16 * 4
+    for writer in writers:
+        assert writer.stdout is not None and writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("\n")
+        writer.stdin.flush()
+    assert [writer.communicate()[1] for writer in writers] == [""] * 16
+
+    assert run.user_tags - {"everybody's"} == {"first", *(f"{name} is done" for name in names)}
+    history = run.tag_history
+    there: set[str] = set()
+    for change in history:  # each change was made to what the ones before it had left
+        assert (change.tag in there) == (change.action == "removed"), change
+        there ^= {change.tag}
+    assert there == run.user_tags
+    times = [change.at for change in history]
+    assert times == sorted(times)
+    assert {change.identity for change in history} == {"user:tester"}
+    own: dict[str, list[str]] = {name: [] for name in names}
+    for change in history[1:]:
+        writer_name, _, rest = change.tag.partition(" ")
+        if writer_name in own:
+            own[writer_name].append(f"{change.action} {rest}")
+    once = ["added begins", "removed begins", "added ends", "removed ends"]
+    assert all(own[name] == [*(once * turns), "added is done"] for name in names)
 
 
 def test_a_change_waits_for_another_and_then_sees_it(run: Run, history: Any) -> None:

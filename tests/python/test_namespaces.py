@@ -69,6 +69,76 @@ def test_a_flow_reads_another_namespace_by_option(run_flow: Any) -> None:
         assert "default user:anne" in ran
 
 
+def test_system_tags_of_a_run(run_flow: Any) -> None:
+    run_flow(TRAIN, "run", "--tag", "mine", user="anne", name="train.py")
+    run_flow("train.py", "run", user="anne", env={"METAFLOW_PRODUCTION_TOKEN": "trainflow-0-abcd"})
+    look = """
+        import sys
+        from metaflow import Flow, namespace
+        from metaflow_core import __version__
+        namespace(None)
+        for run in Flow('TrainFlow'):
+            facts = dict(tag.split(':') for tag in run.system_tags)
+            assert facts.pop('metaflow_version') == __version__
+            assert facts.pop('python_version') == '.'.join(map(str, sys.version_info[:3]))
+            assert facts.pop('date') == run.created_at.strftime('%Y-%m-%d')
+            print(sorted(facts.items()), sorted(run.user_tags))
+            start = run['start']
+            assert start.tags == start.task.tags == start.task['model'].tags == run.tags
+    """
+    assert run_flow(look, user="will", name="look.py").stdout.splitlines() == [
+        "[('production', 'trainflow-0-abcd'), ('runtime', 'dev')] []",
+        "[('runtime', 'dev'), ('user', 'anne')] ['mine']",
+    ]
+
+
+def test_nobody_runs_nothing(run_flow: Any, monkeypatch: Any) -> None:
+    for variable in ("SUDO_USER", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    for user in ("", "root"):
+        refused = run_flow(TRAIN, "run", user=None, env={"USER": user}, check=False, name="train.py")
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert "export METAFLOW_USER=<your name>" in refused.stderr and "Traceback" not in refused.stderr
+    assert "user:root" in run_flow("train.py", "run", user="root").stderr
+
+
+def test_tags_from_inside_a_running_task(run_flow: Any) -> None:
+    script = """
+        from metaflow import Flow, FlowSpec, current, step
+        from metaflow.exception import MetaflowTaggingError
+
+        class ModelFlow(FlowSpec):
+            @step
+            def start(self):
+                run = Flow(current.flow_name)[current.run_id]
+                run.add_tag('promising_model')
+                run.replace_tags(['from outside'], ['seen'])
+                assert 'seen' in current.tags and 'from outside' not in current.tags
+                try:
+                    run.remove_tag(current.namespace)
+                except MetaflowTaggingError as error:
+                    print("refused:", error)
+                self.next(self.end)
+
+            @step
+            def end(self):
+                print("sees", *sorted(current.run.user_tags))
+
+        if __name__ == "__main__":
+            ModelFlow()
+    """
+    ran = run_flow(script, "run", "--tag", "from outside", user="anne", name="model.py").stdout
+    assert "refused: System tags can't be removed: 'user:anne'" in ran
+    assert "sees promising_model seen" in ran
+    history = run_flow("model.py", "--quiet", "tag", "list", "--history", "--flat", "--run-id", "1").stdout
+    assert [line.split("\t")[1:] for line in history.splitlines()] == [
+        ["added", "from outside", "user:anne"],
+        ["added", "promising_model", "user:anne"],
+        ["removed", "from outside", "user:anne"],
+        ["added", "seen", "user:anne"],
+    ]
+
+
 def test_production_runs_belong_to_the_token_and_to_nobody(run_flow: Any) -> None:
     production = {"METAFLOW_PRODUCTION_TOKEN": "trainflow-0-abcd"}
     run_flow(TRAIN, "run", user="anne", name="train.py")
@@ -92,7 +162,12 @@ def test_production_runs_belong_to_the_token_and_to_nobody(run_flow: Any) -> Non
 def test_a_run_of_someone_else_is_resumed_into_ones_own_namespace(run_flow: Any) -> None:
     production = {"METAFLOW_PRODUCTION_TOKEN": "trainflow-0-abcd"}
     run_flow(TRAIN, "run", user="will", env=production, name="train.py")
-    run_flow("train.py", "resume", "end", "--origin-run-id", "1", user="anne")
+    # By default one's own runs are resumed, and what production ran is not one's own, whoever deployed it.
+    for user in ("anne", "will"):
+        refused = run_flow("train.py", "resume", "end", user=user, check=False)
+        assert refused.returncode == 1 and f"You ({user}) have no run of TrainFlow" in refused.stderr
+    resumed = run_flow("train.py", "resume", "end", "--origin-run-id", "1", user="anne")
+    assert "Resuming TrainFlow/1 of production:trainflow-0-abcd, which is complete." in resumed.stderr
     look = """
         from metaflow import Flow
         run = Flow('TrainFlow').latest_run
