@@ -1,8 +1,4 @@
-"""Finds runs: by id, and newest first by tags and status.
-
-The cost of each query grows with what it returns, not with how many runs there are: a search walks the index of the
-rarest condition and looks the others up.
-"""
+"""Reads runs and their tags: by id, and newest first by tags and status."""
 
 from __future__ import annotations
 
@@ -10,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from metaflow_core.metadata.database import Database
+from metaflow_core.metadata.search import Place, find
+from metaflow_core.metadata.search_terms import Condition, Fact, Tag
 
 NEWEST = 2**62  # larger than any `pk`
-# How many of the newest runs are looked at, and then how many of each condition are counted, before the next try.
-EFFORTS = ((256, 2048), (2048, 16384), (8192, 2**18))
 _COLUMNS = (
     "r.pk, r.flow_pk, r.id, r.owner, r.status, r.created_at, r.finished_at, r.heartbeat_at, r.host, r.pid,"
     " r.origin_run_id, r.graph_pk"
@@ -105,6 +101,17 @@ def run_has_tag(db: Database, run_pk: int, tag: str) -> bool:
     return bool(db.execute("SELECT 1 FROM run_tags WHERE run_pk = ? AND tag = ?", (run_pk, tag)))
 
 
+def runs_by_pk(db: Database, pks: Sequence[int]) -> list[StoredRun]:
+    """These runs, in this order, without those that are gone."""
+    found: dict[int, StoredRun] = {}
+    for first in range(0, len(pks), 500):
+        part = pks[first : first + 500]
+        marks = ", ".join("?" * len(part))
+        for row in db.execute(f"SELECT {_COLUMNS} FROM runs r WHERE r.pk IN ({marks})", part):
+            found[row[0]] = StoredRun(*row)
+    return [found[pk] for pk in pks if pk in found]
+
+
 def find_runs(
     db: Database,
     flow_pk: int,
@@ -118,73 +125,10 @@ def find_runs(
     ``before`` gives the next page: the ``pk`` of the last run of the page before. Runs that start meanwhile do not
     shift the pages.
     """
-    tags = list(dict.fromkeys(tags))
-    walked = tags[0] if tags else None
-    if len(tags) + (status is not None) > 1:
-        # What is looked for is mostly among the newest. Only when it is not, it pays to find out which tag is rarest.
-        for near, most in EFFORTS:
-            floor = _nth_newest(db, flow_pk, walked, before, near)
-            sql, values = search(flow_pk, tags, status, walked, before, floor, limit)
-            found = db.execute(sql, values)
-            if not floor or len(found) == limit:
-                return [StoredRun(*row) for row in found]
-            rarest, count = _rarest(db, flow_pk, tags, status, most)
-            if count < most:
-                break
-        walked = rarest
-    sql, values = search(flow_pk, tags, status, walked, before, 0, limit)
-    return [StoredRun(*row) for row in db.execute(sql, values)]
-
-
-def search(
-    flow_pk: int, tags: list[str], status: str | None, walked: str | None, before: int, after: int, limit: int
-) -> tuple[str, list[str | int]]:
-    """The statement that finds runs, and its values. It walks the index of the tag ``walked``, or of ``status``."""
-    values: list[str | int] = [flow_pk]
-    if walked is not None:
-        # CROSS JOIN keeps SQLite from walking `runs` instead; to PostgreSQL it is a plain join.
-        source, key = "run_tags w CROSS JOIN runs r", "w.run_pk"
-        where = "w.flow_pk = ? AND w.tag = ? AND r.pk = w.run_pk"
-        values.append(walked)
-    else:
-        source, key = "runs r", "r.pk"
-        where = "r.flow_pk = ?"
+    conditions: list[Condition] = [Tag(tag) for tag in dict.fromkeys(tags)]
     if status is not None:
-        where += " AND r.status = ?"
-        values.append(status)
-    where += f" AND {key} < ? AND {key} > ?"
-    values += [before, after]
-    for tag in tags:
-        if tag != walked:
-            where += f" AND EXISTS (SELECT 1 FROM run_tags o WHERE o.run_pk = {key} AND o.tag = ?)"
-            values.append(tag)
-    return f"SELECT {_COLUMNS} FROM {source} WHERE {where} ORDER BY {key} DESC LIMIT ?", [*values, limit]
-
-
-def _nth_newest(db: Database, flow_pk: int, tag: str | None, before: int, nth: int) -> int:
-    """The ``pk`` of the run with the tag that ``nth`` others follow; 0 when there are not as many."""
-    if tag is None:
-        return 0
-    rows = db.execute(
-        "SELECT run_pk FROM run_tags WHERE flow_pk = ? AND tag = ? AND run_pk < ?"
-        f" ORDER BY run_pk DESC LIMIT 1 OFFSET {nth}",
-        (flow_pk, tag, before),
-    )
-    return int(rows[0][0]) if rows else 0
-
-
-def _rarest(db: Database, flow_pk: int, tags: list[str], status: str | None, most: int) -> tuple[str | None, int]:
-    """The tag that the fewest runs have, None when this status is rarer still, and how many, counted up to ``most``."""
-    conditions: list[tuple[str | None, str, tuple[int, str]]] = [
-        (tag, "run_tags WHERE flow_pk = ? AND tag = ?", (flow_pk, tag)) for tag in tags
-    ]
-    if status is not None:
-        conditions.append((None, "runs WHERE flow_pk = ? AND status = ?", (flow_pk, status)))
-    counts: dict[str | None, int] = {}
-    for tag, rows, values in conditions:
-        counts[tag] = db.execute(f"SELECT COUNT(*) FROM (SELECT 1 FROM {rows} LIMIT {most}) s", values)[0][0]
-    rarest = min(counts, key=lambda tag: counts[tag])
-    return rarest, counts[rarest]
+        conditions.append(Fact("status", "=", status))
+    return runs_by_pk(db, [place.pk for place in find(db, flow_pk, conditions, after=Place(before), limit=limit)])
 
 
 class TagUse(NamedTuple):
