@@ -3,6 +3,13 @@ call_core <- function(name, ...) {
   if (length(the$core) == 0L) start_python()
   result <- the$core[[name]](...)
   if (inherits(result, "metaflow_python_error")) raise(result)
+  if (inherits(result, "metaflow_told")) {
+    result <- unclass(result)
+    for (text in result[[2L]]) {
+      warning(structure(class = c("metaflow_artifact_warning", "warning", "condition"), list(message = text, call = NULL)))
+    }
+    result <- result[[1L]]
+  }
   result
 }
 

@@ -21,9 +21,31 @@ def export() -> None:
     compiled_call = session.namespace()["compiled_call"]
     for functions in (task.FOR_R, client.FOR_R, program.FOR_R):
         for name, function in functions.items():
-            exported = rternalize(_guarded(function))
+            # Inside of `run` whole flows run, whose warnings are shown where they arise.
+            exported = rternalize(_guarded(function if functions is program.FOR_R else _heard(function)))
             _kept.append(exported)
             core[name] = compiled_call(exported)
+
+
+def _heard(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What the function tells of values goes to R with its result, to be a warning of R."""
+    from metaflow_core.values import losses
+    from rpy2.rinterface import NULL, ListSexpVector, StrSexpVector
+
+    from metaflow_r.sexp import classed
+
+    def call(*arguments: Any) -> Any:
+        outer, losses.heard = losses.heard, {}
+        try:
+            result = function(*arguments)
+            texts = list(losses.heard)
+        finally:
+            losses.heard = outer
+        if not texts:
+            return result
+        return classed(ListSexpVector([NULL if result is None else result, StrSexpVector(texts)]), "metaflow_told")
+
+    return call
 
 
 def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:

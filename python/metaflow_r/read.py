@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 from metaflow_core.errors import UnreadableArtifact
+from metaflow_core.values import losses
 from metaflow_core.values.node import Node, Tree
 
 from metaflow_r.sexp import (
@@ -66,8 +66,20 @@ def _large(values: list[Any]) -> Any:
     missing = np.array([value is None for value in values])
     if all(value is None or value in _INT64 for value in values):
         return integer64(np.array([value or 0 for value in values], np.int64), missing if missing.any() else None)
-    warnings.warn("Whole numbers beyond 64 bits are read as numbers of R, which may lose digits.", stacklevel=2)
-    return from_numbers(np.array([float(value or 0) for value in values]), missing if missing.any() else None)
+    if any(value is not None and value not in _INT64 and not _is_exact(value) for value in values):
+        losses.tell("whole numbers beyond 64 bits are read as numbers of R, which lose digits.")
+    return from_numbers(np.array([_float(value or 0) for value in values]), missing if missing.any() else None)
+
+
+def _float(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+
+
+def _is_exact(value: int) -> bool:
+    return _float(value) == value
 
 
 def _str(value: Any) -> Any:
@@ -368,7 +380,7 @@ def _decimal(node: Node) -> Any:
 
     exact = Decimal(str(node.value))
     if exact.is_finite() and Decimal(float(exact)) != exact and len(exact.as_tuple().digits) > 15:
-        warnings.warn(f"The decimal number {exact} is read as a number of R, which is not as exact.", stacklevel=2)
+        losses.tell("decimal numbers of more than 15 digits are read as numbers of R, which lose digits.")
     return FloatSexpVector([float(exact)])
 
 

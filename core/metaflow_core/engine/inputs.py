@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from metaflow_core.metadata.contents import COLUMNS, stored
 from metaflow_core.names import show
-from metaflow_core.values import decode
+from metaflow_core.values import decode, losses
 
 if TYPE_CHECKING:
     from metaflow_core.engine.state import TaskState
@@ -137,7 +137,8 @@ class Inputs(Sequence[JoinInput]):
                 (name, self._state.task.pk),
             )
             self._columns[name] = {row[0]: row[1:] for row in rows}
-        return decode(stored(self._columns[name][position], self._state.backend.storage), language=language)
+        with losses.about(f"the artifact {name!r}"):
+            return decode(stored(self._columns[name][position], self._state.backend.storage), language=language)
 
     def _references(self) -> dict[int, dict[str, int]]:
         """For each position: name -> ``pk`` of the content of each artifact that is no parameter."""

@@ -20,7 +20,7 @@ from metaflow_core.errors import InvalidNextException, UnserializableValue
 from metaflow_core.graph.model import FlowDef, StepDef, Transition
 from metaflow_core.metadata import recording
 from metaflow_core.metadata.contents import content, stored
-from metaflow_core.values import decode, encode
+from metaflow_core.values import decode, encode, losses
 from metaflow_core.values.registry import is_fixed
 from metaflow_core.wrapped_error import MetaflowExceptionWrapper
 
@@ -104,7 +104,8 @@ class TaskState:
             pk = self._inherited[name] if name in self._inherited else self.parameters[name]
             row = content(self.backend.db, pk)
             found = stored(row, self.backend.storage)
-            value = decode(found, language=language)
+            with losses.about(f"the artifact {name!r}"):
+                value = decode(found, language=language)
             key: str | None = row[1]  # not the fingerprint, which does not see that a dict is in another order
             if is_fixed(value, language):
                 key = None
@@ -273,10 +274,11 @@ class TaskState:
         return [self._encode(f"{i}", item, self.step.language, "element") for i, item in enumerate(self.items or [])]
 
     def _encode(self, name: str, value: Any, language: str, what: str = "artifact") -> Encoded:
+        place = f"the artifact {name!r}" if what == "artifact" else f"element {name} of the foreach"
         try:
-            return encode(value, language=language)
+            with losses.about(place):
+                return encode(value, language=language)
         except UnserializableValue as error:
-            place = f"the artifact {name!r}" if what == "artifact" else f"element {name} of the foreach"
             raise UnserializableValue(f"Step {self.step.name}: {place} can't be stored. {error}", error.path) from error
 
     def add_to_current(self, fields: Mapping[str, Any]) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import enum
 import sys
 import types
-import warnings
 from typing import Any
 
+from metaflow_core.values import losses
 from metaflow_core.values.node import Node
 from metaflow_core.values.registry import FromTree, NotTyped, ToTree, Unstorable
 from metaflow_core.values.typename import type_name
@@ -96,9 +96,8 @@ def from_tree(tree: Node, read: FromTree) -> Any:
 
 def _without_class(tree: Node, module: str, name: str, value: Any) -> Any:
     what = f"{module}.{name}"
-    warnings.warn(
-        f"The artifact holds a {tree.kind} {what}, but no such class is loaded here, so it reads as a "
-        f"{type_name(type(value))}. Import {module!r} before you read it.",
-        stacklevel=2,
+    losses.tell(
+        f"it holds a {tree.kind} {what}, but no such class is loaded here, so it reads as a "
+        f"{type_name(type(value))}. Import {module!r} before you read it."
     )
     return value

@@ -7,10 +7,9 @@ names (``dict``) and dates and times (``datetime``, ``date``): R writes the same
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
-from metaflow_core.values import columns
+from metaflow_core.values import columns, losses
 from metaflow_core.values.node import Node
 from metaflow_core.values.registry import FromTree, NotTyped, ToTree
 
@@ -67,8 +66,7 @@ def _array(tree: Node, items: list[Any], read: FromTree) -> Any:
 def _tell_dropped(tree: Node, kept: set[str]) -> None:
     dropped = sorted(set(tree.fields) - kept)
     if dropped:
-        warnings.warn(
-            f"The artifact is an R {tree.attrs.get('type', 'list')} with attributes that Python has no place for: "
-            f"{', '.join(dropped)}. They are kept in the artifact, and R reads them.",
-            stacklevel=2,
+        losses.tell(
+            f"it is an R {tree.attrs.get('type', 'list')} with attributes that Python has no place for: "
+            f"{', '.join(dropped)}. They are kept in the artifact, and R reads them."
         )
