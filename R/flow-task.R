@@ -1,39 +1,54 @@
-# What Python calls to run the function of a step. The result says how it ended; an R error never reaches Python as such.
-# R sees an alarm of Python's only when it returns to Python, so it watches the deadline itself.
+# The function of a step is run by Python, between the two functions below, and not by R code of ours: then the user's
+# calls are all there are on R's stack, which is what R itself shows when it crashes. `ready_step` gives the expression to
+# evaluate and where; it registers its own handlers as `withCallingHandlers()` does, whose frame would be shown too.
+# `ended_step` says how it ended. R sees an alarm of Python's only when it returns to Python, so it watches the deadline
+# itself.
 
-run_body <- function(body, step, deadline, positions, branches) {
+ready_step <- function(body, step, deadline, positions, branches) {
   self <- new_self()
-  arguments <- list(as.name(step), quote(self))
   scope <- new.env(parent = baseenv())
   assign(step, body, envir = scope)
   scope$self <- self
+  arguments <- list(as.name(step), quote(self))
   if (!is.null(positions)) {
     scope$inputs <- new_inputs(positions, branches)
     arguments <- c(arguments, quote(inputs))
   }
-  expression <- as.call(arguments)
-  before <- as_a_task()
-  on.exit(before())
-  calls <- NULL
-  outcome <- withRestarts(
-    tryCatch(
-      withCallingHandlers(
-        {
-          if (deadline > 0) setTimeLimit(elapsed = max(deadline - as.numeric(Sys.time()) - 0.01, 0.001), transient = TRUE)
-          eval(expression, scope)
-          list(kind = "done")
-        },
-        error = function(e) calls <<- user_calls(sys.calls(), sys_functions(), step),
-        message = function(m) tell(conditionMessage(m), "muffleMessage"),
-        warning = function(w) if (getOption("warn") == 1L) tell(warning_text(w), "muffleWarning")
-      ),
-      error = function(e) failure(e, calls, step),
-      interrupt = function(e) failure(simpleError("interrupted"), NULL, step)
-    ),
-    metaflow_quit = function(status) list(kind = "quit", status = as.integer(status))
+  task <- new.env(parent = emptyenv())
+  task$self <- self
+  task$step <- step
+  task$outcome <- list(kind = "done")
+  task$undo <- as_a_task(task)
+  the$task <- task
+  handlers <- list(
+    error = function(e) end_step(task, failure(e, user_calls(sys.calls(), sys_functions(), step), step)),
+    interrupt = function(e) end_step(task, failure(simpleError("interrupted"), NULL, step)),
+    message = function(m) tell(conditionMessage(m), "muffleMessage"),
+    warning = function(w) if (getOption("warn") == 1L) tell(warning_text(w), "muffleWarning")
   )
-  if (deadline > 0) setTimeLimit()
-  outcome$changed <- changed_values(self)
+  register <- as.call(list(as.name(".addCondHands"), names(handlers), handlers, emptyenv(), NULL, TRUE))
+  limit <- if (deadline > 0) {
+    bquote(setTimeLimit(elapsed = .(max(deadline - as.numeric(Sys.time()) - 0.01, 0.001)), transient = TRUE))
+  }
+  list(as.call(c(as.name("{"), limit, as.call(list(as.name(".Internal"), register)), as.call(arguments))), scope)
+}
+
+# Leaves the step's function, from wherever it is.
+end_step <- function(task, outcome) {
+  task$outcome <- outcome
+  invokeRestart("abort")
+}
+
+# `message` is what R says of an error that no handler has seen, because there was no room left on the stack.
+ended_step <- function(message) {
+  task <- the$task
+  setTimeLimit()
+  task$undo()
+  outcome <- task$outcome
+  if (!is.null(message) && outcome$kind == "done") {
+    outcome <- failure(simpleError(sub("^Error[^:]*: ", "", trimws(message))), NULL, task$step)
+  }
+  outcome$changed <- changed_values(task$self)
   outcome
 }
 
@@ -100,9 +115,11 @@ one_line <- function(call) {
 
 # In a task `quit()` ends the step, not the process, so that what was set is stored and @retry and @catch apply.
 # Warnings are told at once, in order. Random numbers start afresh.
-as_a_task <- function() {
+as_a_task <- function(task) {
   old <- options(warn = if (getOption("warn") == 0L) 1L else getOption("warn"))
-  quitting <- function(save = "default", status = 0, runLast = TRUE) invokeRestart("metaflow_quit", status)
+  quitting <- function(save = "default", status = 0, runLast = TRUE) {
+    end_step(task, list(kind = "quit", status = as.integer(status)))
+  }
   before <- list(quit = base::quit, q = base::q)
   for (name in names(before)) rebind(name, quitting)
   if (exists(".Random.seed", envir = globalenv(), inherits = FALSE)) rm(".Random.seed", envir = globalenv())

@@ -8,6 +8,7 @@ from metaflow_core.engine.streams import wait_until_read
 from metaflow_core.errors import MetaflowException, TaskDied
 
 from metaflow_r import conditions, forked, session
+from metaflow_r.evaluate import evaluate
 from metaflow_r.follow import follow
 from metaflow_r.functions import RFunction, function_of
 from metaflow_r.read import to_r
@@ -47,8 +48,10 @@ def _call(body: RFunction, step: StepDef, state: TaskState) -> None:
         names = [branch._step for branch in state.inputs]
         if len(set(names)) == len(names):
             branches = StrSexpVector(names)
-    run_body = session.helper("run_body")
-    outcome = run_body(body.function(), StrSexpVector([step.name]), _deadline(), inputs, branches)
+    ready = session.helper("ready_step")
+    expression, scope = ready(body.function(), StrSexpVector([step.name]), _deadline(), inputs, branches)
+    problem = evaluate(expression, scope)
+    outcome = session.helper("ended_step")(NULL if problem is None else StrSexpVector([problem]))
     result = dict(zip(strings(outcome.names), outcome, strict=False))
     changed = result["changed"]
     for name, value in zip(strings(changed.names) if len(changed) else [], changed, strict=True):

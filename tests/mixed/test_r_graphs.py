@@ -130,7 +130,7 @@ def test_what_a_join_can_and_can_not_do(run_r, printed):
         ("metaflow_invalid_argument | The inputs are the second argument of a join's function", "Given was 5."),
         ("metaflow_invalid_argument | The inputs are the second argument of a join's function",),
         ("AttributeError", 'The branch "a" (input 1) has no artifact "nope". It has: '),
-        ("An artifact is named by one text, not by 5.",),
+        ("takes the name of one artifact, not 5.",),
         ('the join has no input "aa". Did you mean `a`?',),
         ("The artifacts of an input can't be changed. Set them on self.",),
         (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 FLOW = """
@@ -62,6 +64,19 @@ def test_a_killed_process_ends_only_its_task(run_r, signal):
     assert "Task is starting (retry)." in result.stdout
 
 
+def test_a_crash_shows_the_users_calls_and_no_others(run_r):
+    code = "native <- function(n) tools::pskill(Sys.getpid(), n); outer <- function() native(11); outer(); Sys.sleep(5)"
+    shown = run_r(flow(code), "run", check=False).stdout
+    assert "caught segfault" in shown
+    calls = re.findall(r"(?m)\] +(\d+): (.*)$", shown)
+    assert calls == [
+        ("1", "tools::pskill(Sys.getpid(), n)"),
+        ("2", "native(11)"),
+        ("3", "outer()"),
+        ("4", "start(self)"),
+    ]
+
+
 @pytest.mark.parametrize("code", ["Sys.sleep(60)", "repeat NULL"])
 def test_a_timeout_ends_r_code(run_r, code):
     result = run_r(flow(code, "timeout(seconds = 1)"), "run", check=False)
@@ -69,11 +84,44 @@ def test_a_timeout_ends_r_code(run_r, code):
     assert "TimeoutException: Step start ran longer than its @timeout of 1 seconds." in result.stdout
 
 
-def test_an_error_shows_the_users_calls_and_no_others(run_r, printed):
-    code = "outer <- function() inner(2); inner <- function(x) stop('deep ', x); outer()"
+@pytest.mark.parametrize(
+    ("code", "calls"),
+    [
+        ("inner <- function(x) stop('deep ', x); outer <- function() inner(2); outer()", ["outer()", "inner(2)"]),
+        ("helper <- function(s) s$nope; helper(self)", ["helper(self)", "s$nope"]),
+        ("self$model.fit <- 1", []),
+        ("self$nope$a[2] <- 1", []),
+        (
+            "lapply(1, function(i) self[['nope']])",
+            ["lapply(1, function(i) self[['nope']])", "FUN(X[[i]], ...)", "self[['nope']]"],
+        ),
+    ],
+)
+def test_an_error_shows_the_users_calls_and_no_others(run_r, printed, code, calls):
     found = printed(run_r(flow(code), "run", check=False))
-    start = found.index("Error in inner(2): deep 2")
-    assert found[start + 1 : start + 5] == ["Calls, the outermost first:", "  start(self)", "  outer()", "  inner(2)"]
+    start = found.index("Calls, the outermost first:")
+    shown = [line.strip().replace('"', "'") for line in found[start + 1 : found.index("Task failed.")]]
+    assert shown == ["start(self)", *calls]
+
+
+def test_what_a_tasks_ends_with_runs(run_r, printed):
+    code = """
+      tidy <- function() { on.exit(cat("tidied\\n")); stop("while tidying is due") }
+      first <- tryCatch(tidy(), error = conditionMessage, finally = cat("finally\\n"))
+      try(stop("tried"), silent = TRUE)
+      withCallingHandlers(warning("heard"), warning = function(w) { cat("hears\\n"); invokeRestart("muffleWarning") })
+      leave <- function() { on.exit(cat("left\\n")); quit(status = 5) }
+      leave()
+    """
+    found = printed(run_r(flow(code, 'catch(var = "failure")'), "run"))
+    assert found[1:6] == [
+        "tidied",
+        "finally",
+        "hears",
+        "left",
+        "TaskDied: The code of step start ended the process: quit(status = 5).",
+    ]
+    assert "before is 1 " in found
 
 
 def test_the_exit_status_of_a_failed_flow_is_1(run_r):
