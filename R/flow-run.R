@@ -6,8 +6,9 @@
 #'
 #' @param flow A flow, from [metaflow()].
 #' @param ... Parameters of the flow, and options of the command line in snake case: `tag`, `max_workers`,
-#'   `max_num_splits`, `with`, `namespace`, ... Instead of a run, one of these does something else: `resume` (`TRUE`, or
-#'   the step to resume from; with `origin_run_id`), `show = TRUE`, `check = TRUE`, `help = TRUE`, `logs`, `dump`, `spin`,
+#'   `max_num_splits`, `with`, `namespace` (`NULL` is the global one), ... Instead of a run, one of these does something
+#'   else: `resume` (`TRUE`, or the step to resume from; with `origin_run_id`, and with `dry_run = TRUE` to be told what
+#'   would be taken over and what would run), `show = TRUE`, `check = TRUE`, `help = TRUE`, `logs`, `dump`, `spin`,
 #'   `step_functions = "create"`, `argo_workflows = "create"`, `airflow = "create"`.
 #' @return The run, as from [run_client], invisibly. A run that fails is an error of class `metaflow_run_failed` in a
 #'   session, and exit status 1 of Rscript.
@@ -112,7 +113,10 @@ run_arguments <- function(flow, given) {
     if (!nzchar(name)) {
       stop_metaflow(paste0("run() takes its arguments by name. It was given ", show_value(value), "."), class = "metaflow_invalid_argument")
     }
-    if (is.null(value)) next
+    if (is.null(value)) {
+      if (name != "namespace") next
+      value <- "" # the global one, as in set_namespace(NULL)
+    }
     if (name == "origin_run_id" && inherits(value, "run_client")) value <- value$id
     option <- paste0("--", gsub("_", "-", name, fixed = TRUE))
     if (name %in% parameters || name %in% aliases) {
@@ -144,7 +148,6 @@ run_arguments <- function(flow, given) {
 option_texts <- function(option, value, name) {
   if (isTRUE(value)) return(option)
   if (isFALSE(value)) return(character())
-  # NULL and "" choose the global namespace
   texts <- vapply(unlist(value), number_text, "")
   if (anyNA(unlist(value))) {
     stop_metaflow(paste0("run(): `", name, "` is NA. Leave it out, or give it a value."), class = "metaflow_invalid_argument")
