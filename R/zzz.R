@@ -2,6 +2,7 @@
 the <- new.env(parent = emptyenv())
 the$core <- new.env(parent = emptyenv())
 the$python <- NULL
+the$shown <- 0
 
 .onLoad <- function(libname, pkgname) {
   the$library <- libname

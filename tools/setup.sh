@@ -5,13 +5,14 @@
 set -eu
 cd -P "$(dirname "$0")/.."
 
-r_packages="r-base-core r-cran-cli r-cran-magrittr r-cran-r6 r-cran-rlang"
+r_packages="r-base-core r-cran-cli r-cran-magrittr r-cran-rlang"
+r_tests=""
 case ${1:-} in
     run) extras=pandas ;;
     dev)
         extras=dev
-        r_packages="$r_packages r-cran-bit64 r-cran-data.table r-cran-hms r-cran-knitr r-cran-matrix"
-        r_packages="$r_packages r-cran-testthat r-cran-tibble r-cran-withr"
+        r_tests="r-cran-bit64 r-cran-data.table r-cran-hms r-cran-irkernel r-cran-knitr r-cran-matrix"
+        r_tests="$r_tests r-cran-reticulate r-cran-testthat r-cran-tibble r-cran-withr"
         ;;
     *) echo "usage: tools/setup.sh run|dev" >&2; exit 2 ;;
 esac
@@ -92,10 +93,10 @@ pip --no-build-isolation -e ".[$extras]"
 
 # --- R ---------------------------------------------------------------------------------------------------------------
 
-# What of $r_packages R does not have, as a list of Debian's packages.
+# What of these packages of Debian's R does not have.
 missing_in_r() {
-    if ! command -v Rscript >/dev/null; then echo "$r_packages"; return; fi
-    for package in $r_packages; do
+    if ! command -v Rscript >/dev/null; then echo "$@"; return; fi
+    for package in "$@"; do
         case $package in
             r-cran-*) dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q "ok installed" ||
                 Rscript --vanilla -e "names <- tolower(rownames(installed.packages()))
@@ -111,16 +112,31 @@ missing_for_rpy2() {
     [ -e "$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ] || echo "python$version-dev"
 }
 
+# What only tests need: the locales that some of them make.
+missing_for_tests() {
+    [ -n "$r_tests" ] || return 0
+    # shellcheck disable=SC2086
+    missing_in_r $r_tests
+    [ -e /usr/share/i18n/locales/de_DE ] || echo locales
+}
+
 set_up_r() {
-    wanted="$(missing_in_r) $(missing_for_rpy2)"
-    if [ -n "${wanted# }" ]; then
-        if [ "$as_root" = no ] || ! command -v apt-get >/dev/null; then
+    # shellcheck disable=SC2046,SC2086
+    wanted=$(echo $(missing_in_r $r_packages) $(missing_for_rpy2))
+    # shellcheck disable=SC2046
+    for_tests=$(echo $(missing_for_tests))
+    if [ "$as_root" = no ] || ! command -v apt-get >/dev/null; then
+        if [ -n "$wanted" ]; then
             say "R is left out, because installing it needs root. Flows in R need this, and \`make setup\` again:
     sudo apt-get install -y $wanted"
             return
+        elif [ -n "$for_tests" ]; then
+            say "Some tests will be skipped, because installing what they need needs root:
+    sudo apt-get install -y $for_tests"
         fi
+    elif [ -n "$wanted$for_tests" ]; then
         # shellcheck disable=SC2086
-        system_packages "R" $wanted
+        system_packages "R" $wanted $for_tests
     fi
     say "Installing rpy2 and the R package"
     # rpy2 3.6.5 and later need R 4.5.

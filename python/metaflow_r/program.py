@@ -235,4 +235,9 @@ def _as_json(value: Any) -> Any:
     return to_r(json.dumps(plain(value)))
 
 
-FOR_R: dict[str, Callable[..., Any]] = {"execute": _execute, "as_json": _as_json}
+def _leave_group() -> None:
+    """From here on, an interrupt that a terminal sends to the session that has started this process is not for it."""
+    os.setpgid(0, 0)
+
+
+FOR_R: dict[str, Callable[..., Any]] = {"execute": _execute, "as_json": _as_json, "leave_group": _leave_group}

@@ -8,7 +8,7 @@ from typing import Any
 
 from metaflow_core.errors import MetaflowException
 
-from metaflow_r import forked
+from metaflow_r import forked, gil
 
 STACK_BYTES = 512 << 20
 _helpers: dict[str, Any] = {}
@@ -47,6 +47,7 @@ def start() -> None:
         raise RNotAvailable(_MISFIT.format(type(error).__name__, error)) from error
     _started = True
     try:
+        gil.hold()
         _load_package(rinterface)
         forked.remember()
     except BaseException:

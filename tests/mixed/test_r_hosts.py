@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,15 +21,20 @@ import pytest
 class Terminal:
     """R at a terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None, folder: Path | None = None) -> None:
         self.pid, self.file = pty.fork()
         if self.pid == 0:
-            os.environ["TERM"] = "dumb"
-            os.execvp("R", ["R", "--no-save", "--quiet", "--no-readline"])
+            if folder is not None:
+                os.chdir(folder)
+            given = {**os.environ, "TERM": "dumb"} if environment is None else environment
+            os.execve("/usr/bin/env", ["env", "R", "--no-save", "--quiet", "--no-readline"], dict(given))
 
     def say(self, code: str, until: str, seconds: float = 60) -> str:
         """Enter ``code`` and return what is shown up to the pattern ``until``."""
         os.write(self.file, (code + "\n").encode())
+        return self.wait(until, seconds)
+
+    def wait(self, until: str, seconds: float = 60) -> str:
         shown, end = "", time.monotonic() + seconds
         while not re.search(until, shown):
             left = end - time.monotonic()
@@ -37,6 +47,13 @@ class Terminal:
         os.write(self.file, b"quit('no')\n")
         os.waitpid(self.pid, 0)
         os.close(self.file)
+
+
+@pytest.fixture
+def r(r_project: Path) -> Iterator[Terminal]:
+    terminal = Terminal()
+    yield terminal
+    terminal.close()
 
 
 def test_a_terminal(r_project: Path) -> None:
@@ -98,3 +115,142 @@ def test_a_document(r_project: Path) -> None:
     text = (r_project / "report.md").read_text()
     assert "Task finished successfully." in text
     assert "## [1] 42" in text
+
+
+def test_a_run_sees_all_that_the_session_has_but_its_random_numbers(r: Terminal) -> None:
+    r.say("library(metaflow); setClass('Point', representation(x = 'numeric')); .hidden <- function(p) p@x * 2", "> ")
+    r.say("set.seed(1); invisible(runif(1))", "> ")
+    r.say(
+        "start <- function(self) { self$x <- .hidden(new('Point', x = 21)); "
+        "self$seeded <- exists('.Random.seed', globalenv()) }",
+        "> ",
+    )
+    r.say("flow <- metaflow('SeesFlow') |> step(step = 'start', r_function = start, next_step = 'end')", "> ")
+    r.say("run <- run(flow |> step(step = 'end')); cat('over', '\\n')", r"\nover")
+    assert r.say("cat('got', run$data$x, run$data$seeded, '\\n')", "got 42 FALSE")
+
+
+SLOW = (
+    "library(metaflow); slow <- metaflow('SlowFlow') |> step(step = 'end') |> step(step = 'start', next_step = 'end', "
+    "r_function = function(self) { cat('begun', '\\n'); Sys.sleep(300) })"
+)
+
+
+@pytest.mark.parametrize("host", ["a terminal interrupts all", "RStudio interrupts R alone"])
+def test_one_interrupt_stops_the_run_and_not_the_session(r: Terminal, host: str) -> None:
+    r.say(SLOW, "> ")
+    r.say("tryCatch(run(slow), metaflow_run_failed = function(e) cat('caught', e$pathspec, '\\n'))", r"\)\] begun")
+    if host.startswith("RStudio"):
+        os.kill(r.pid, signal.SIGINT)
+    else:
+        os.write(r.file, b"\x03")
+    shown = r.wait(r"\ncaught .*\n")
+    assert "Interrupted: stopping 1 running task. Again to kill." in shown
+    assert "Workflow interrupted." in shown
+    assert "caught SlowFlow/1" in shown
+    assert r.say("cat('still', 1 + 1, '\\n')", "still 2")
+
+
+def test_a_run_ends_with_its_session(r_project: Path) -> None:
+    r = Terminal()
+    r.say(SLOW, "> ")
+    r.say("run(slow)", r"\)\] begun")
+    os.kill(r.pid, signal.SIGKILL)
+    os.waitpid(r.pid, 0)
+    os.close(r.file)
+    from metaflow import Run, namespace
+
+    namespace(None)
+    end = time.monotonic() + 60
+    while Run("SlowFlow/1").status != "interrupted":
+        assert time.monotonic() < end, "the run goes on"
+        time.sleep(0.05)
+
+
+def test_usage_names_no_file_of_ours(r: Terminal) -> None:
+    r.say("library(metaflow); flow <- metaflow('F') |> step(step = 'start', next_step = 'end')", "> ")
+    shown = r.say("run(flow |> step(step = 'end'), help = TRUE); cat('over', '\\n')", r"\nover")
+    assert "Usage: flow.R run [OPTIONS]" in shown
+
+
+def test_an_r_that_a_desktop_icon_started(r_project: Path, r_library: Path, tmp_path: Path) -> None:
+    """No PATH, no locale, nothing of a virtual environment; the working directory is the home."""
+    home = tmp_path / "home of änne"
+    home.mkdir()
+    (home / ".Renviron").write_text(f"R_LIBS_USER={r_library}\n")
+    r = Terminal({"HOME": str(home), "DISPLAY": ":0", "USER": "aenne", "RSTUDIO": "1"}, home)
+    try:
+        r.say("library(metaflow); start <- function(self) { self$x <- 42L; print('gr\\u00fcn') }", "> ")
+        r.say("flow <- metaflow('IconFlow') |> step(step = 'start', r_function = start, next_step = 'end')", "> ")
+        shown = r.say("run <- run(flow |> step(step = 'end')); cat('over', '\\n')", r"\nover")
+        assert "executing IconFlow for user:aenne" in shown
+        assert '[1] "grün"' in shown
+        assert "Warning" not in shown
+        assert r.say("cat('got', flow_client$new('IconFlow')$latest_run$data$x, '\\n')", "got 42 ")
+    finally:
+        r.close()
+    assert (home / ".metaflow").is_dir()
+
+
+# --- notebooks
+
+CELLS = [
+    "library(metaflow); offset <- 40; make <- function(k) function(self) "
+    "{ self$x <- k + offset; cat('in task', Sys.getpid(), '\\n') }",
+    "flow <- metaflow('NoteFlow') |> step(step = 'start', r_function = make(2), next_step = 'end') |> "
+    "step(step = 'end')\nflow",
+    "r <- run(flow, tag = 'a b'); cat('kernel', Sys.getpid(), '\\n')",
+    "flow_client$new('NoteFlow')$latest_run\nr$data$x",
+    "tryCatch(run_client$new('NoteFlow/9'), metaflow_not_found = function(e) cat(conditionMessage(e)))",
+]
+
+
+def outputs(cell: Any) -> str:
+    parts = []
+    for output in cell.outputs:
+        assert output.output_type != "error", output.evalue
+        parts.append(output.text if output.output_type == "stream" else output.data["text/plain"] + "\n")
+    return "".join(parts)
+
+
+def test_a_notebook(r_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    probe = ["Rscript", "-e", "quit(status = !requireNamespace('IRkernel'))"]
+    modules = ("nbclient", "nbformat", "jupyter_client")
+    if subprocess.run(probe, capture_output=True).returncode or not all(map(importlib.util.find_spec, modules)):
+        pytest.skip("IRkernel or nbclient is not installed; `make test` installs them")
+    import nbclient
+    import nbformat
+    from jupyter_core.utils import run_sync
+
+    kernel = r_project / "jupyter" / "kernels" / "r_of_the_test"
+    kernel.mkdir(parents=True)
+    command = ["R", "--no-echo", "-e", "IRkernel::main()", "--args", "{connection_file}"]
+    (kernel / "kernel.json").write_text(json.dumps({"argv": command, "display_name": "R", "language": "R"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(r_project / "jupyter"))
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in CELLS])
+    client = nbclient.NotebookClient(book, kernel_name="r_of_the_test", timeout=120)
+    with client.setup_kernel():
+        for number, cell in enumerate(book.cells):
+            client.execute_cell(cell, number)
+
+        async def complete(code: str) -> list[str]:
+            request = client.kc.complete(code, len(code))
+            while True:
+                answer = await client.kc.get_shell_msg(timeout=60)
+                if answer["parent_header"].get("msg_id") == request:
+                    return list(answer["content"]["matches"])
+
+        completed = {code: run_sync(complete)(code) for code in ("r$user_t", "r$data$", "flow_cl")}
+    _, shown, ran, found, missing = map(outputs, book.cells)
+    assert re.sub(r"\x1b\[\d+m", "", shown) == "Flow NoteFlow: 2 steps\n  start → end\n  end\n"
+    pids = re.search(r"\)\] in task (\d+)[^$]*Done!\nkernel (\d+)", ran)
+    assert pids is not None and pids[1] != pids[2]
+    # The lines came while the run went on, not at its end.
+    assert len([output for output in book.cells[2].outputs if output.output_type == "stream"]) > 1
+    assert found == "NoteFlow/1\n[1] 42\n"
+    assert "There is no run 'NoteFlow/9'" in missing
+    assert completed == {
+        "r$user_t": ["r$user_tags"],
+        "r$data$": ["r$data$name", "r$data$x"],
+        "flow_cl": ["flow_client"],
+    }
