@@ -161,6 +161,14 @@ SETTINGS: dict[str, Setting] = {
             "What a table made in another language is in Python.",
             choices=("pandas", "polars", "arrow"),
         ),
+        Setting("GC_OLDER_THAN", "text", None, "Age from which `metaflow gc` removes runs, such as 90d. By default none."),
+        Setting(
+            "GC_GRACE_HOURS",
+            "float",
+            24.0,
+            "How long `metaflow gc` spares a file that nothing refers to: a task may be about to.",
+            minimum=1,
+        ),
         Setting("COLOR", "text", "auto", "Colour in the terminal.", choices=("auto", "always", "never")),
     )
 }

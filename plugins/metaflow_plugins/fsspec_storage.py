@@ -114,6 +114,7 @@ class FsspecStorage:
                     folder, _, _ = path.rpartition("/")
                     key = (folder.removesuffix(SEGMENTS) if folder.endswith(SEGMENTS) else path)[len(self._root) :]
                     key = key.lstrip("/")
+                    info = info or self._fs.info(path)  # `find` may know nothing of a path that is an object
                     size, modified = int(info["size"] or 0), _when_written(info)
                     if key in found:  # a further segment of a log
                         size, modified = size + found[key].size, max(modified, found[key].modified)

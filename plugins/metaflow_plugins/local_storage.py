@@ -133,16 +133,16 @@ class LocalStorage:
 
     def clean(self, before: float, dry_run: bool = False) -> tuple[int, int]:
         count = size = 0
-        with self._errors("change"), suppress(FileNotFoundError):
-            with os.scandir(os.path.join(self._root, TEMPORARY)) as entries:
-                for entry in entries:
-                    with suppress(FileNotFoundError):
-                        status = entry.stat()
-                        if status.st_mtime < before:
-                            if not dry_run:
-                                os.unlink(entry.path)
-                            count += 1
-                            size += status.st_size
+        folder = os.path.join(self._root, TEMPORARY)
+        with self._errors("change"), suppress(FileNotFoundError), os.scandir(folder) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    status = entry.stat()
+                    if status.st_mtime < before:
+                        if not dry_run:
+                            os.unlink(entry.path)
+                        count += 1
+                        size += status.st_size
         return count, size
 
     def append(self, key: str, data: bytes) -> None:

@@ -14,7 +14,10 @@ from metaflow_core.errors import MetaflowException
 # Imported when asked for, so that one command does not wait for what another one needs.
 COMMANDS = {
     "configure": "metaflow_core.cli.configure:configure",
+    "diff": "metaflow_core.cli.diff:diff",
     "doctor": "metaflow_core.cli.doctor:doctor",
+    "gc": "metaflow_core.cli.gc:gc",
+    "lineage": "metaflow_core.cli.lineage:lineage",
     "namespaces": "metaflow_core.cli.namespaces:namespaces",
     "status": "metaflow_core.cli.status:status",
     "watch": "metaflow_core.cli.watch:watch",

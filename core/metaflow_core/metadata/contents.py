@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from metaflow_core.errors import MetaflowDataMissing
@@ -13,6 +15,10 @@ from metaflow_core.values.encoded import Encoded, Stored
 
 INLINE_LIMIT = 4096  # bytes; a smaller payload lives in the database, so that a small task writes no file
 
+# Garbage collection spares a payload that nothing refers to for longer than an hour. One that was written so many
+# seconds ago, or less, is therefore still there.
+SURE_SECONDS = 900.0
+
 COLUMNS = "pk, key, fingerprint, type, language, encoding, size, int_value, real_value, text_value, payload"
 
 
@@ -21,10 +27,28 @@ def storage_key(key: str) -> str:
     return f"data/{key[:2]}/{key}"
 
 
-def save_payload(storage: Storage, value: Encoded) -> None:
-    """Write the payload to the store when it is too large for the database. Before, and outside, any transaction."""
-    if value.write is not None and value.size > INLINE_LIMIT:
-        storage.put(storage_key(value.key), value.write)
+@contextmanager
+def saved_payloads(db: Database, storage: Storage, values: Iterable[Encoded | int]) -> Iterator[None]:
+    """A transaction in which the payloads that are too large for the database are in the store; see docs/retention.md.
+
+    They are written before it. One that was found in the store is looked for again inside, and written again when
+    garbage collection has removed it meanwhile: that happens in a transaction too, so never during this one.
+    """
+    large = [value for value in values if not isinstance(value, int) and value.write and value.size > INLINE_LIMIT]
+    while True:
+        began = time.time()
+        doubtful = []
+        for value in large:
+            assert value.write is not None
+            written = storage.put(storage_key(value.key), value.write)
+            if written is not None and abs(began - written) > SURE_SECONDS:
+                doubtful.append(value)
+        with db.transaction():
+            if abs(time.time() - began) > SURE_SECONDS:
+                doubtful = large
+            if all(storage.exists(storage_key(value.key)) for value in doubtful):
+                yield
+                return
 
 
 def save_contents(db: Database, values: Sequence[Encoded]) -> list[int]:

@@ -13,9 +13,10 @@ from typing import Any
 
 from metaflow_core.clock import now
 from metaflow_core.errors import MetaflowInternalError, MetaflowNotFound
-from metaflow_core.metadata.contents import save_contents, save_payload
+from metaflow_core.metadata.contents import save_contents, saved_payloads
 from metaflow_core.metadata.database import Database
 from metaflow_core.metadata.run_values import save_run_values
+from metaflow_core.metadata.sharing import register
 from metaflow_core.store.interface import Storage
 from metaflow_core.values.encoded import Encoded
 
@@ -78,11 +79,13 @@ class NewRun:
 
 def create_run(db: Database, storage: Storage, new: NewRun) -> RunRow:
     """Create a run and its ``_parameters`` task."""
-    _save_payloads(storage, new.artifacts.values())
-    at = now()
-    with db.transaction():
+    register(db, storage)
+    with saved_payloads(db, storage, new.artifacts.values()):
+        at = now()
         db.execute("INSERT INTO flows (name, created_at) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", (new.flow, at))
         flow_pk = db.execute("SELECT pk FROM flows WHERE name = ?", (new.flow,))[0][0]
+        if new.origin_run_id is not None:
+            _check_origin(db, flow_pk, new)
         run_id = new.id
         while run_id is None:
             db.execute("UPDATE flows SET last_run = last_run + 1 WHERE pk = ?", (flow_pk,))
@@ -202,9 +205,8 @@ def commit_attempt(
 
     Large payloads are written first; a crash in between leaves data that nothing refers to.
     """
-    _save_payloads(storage, [*values.values(), *items])
-    at = now()
-    with db.transaction():
+    with saved_payloads(db, storage, [*values.values(), *items]):
+        at = now()
         _save_artifacts(db, task_pk, attempt, values)
         if items:
             pks = iter(save_contents(db, [item for item in items if not isinstance(item, int)]))
@@ -289,10 +291,13 @@ def _finish(db: Database, task_pk: int, attempt: int, result: Result, at: int) -
     db.execute("UPDATE tasks SET status = ?, finished_at = ? WHERE pk = ?", (result.status, at, task_pk))
 
 
-def _save_payloads(storage: Storage, values: Any) -> None:
-    for value in values:
-        if not isinstance(value, int):
-            save_payload(storage, value)
+def _check_origin(db: Database, flow_pk: int, new: NewRun) -> None:
+    """A run that garbage collection removes at this moment has nothing left to take over."""
+    found = db.execute("SELECT status FROM runs WHERE flow_pk = ? AND id = ?", (flow_pk, new.origin_run_id))
+    if not found or found[0][0] == "removed":
+        raise MetaflowNotFound(
+            f"The run {new.flow}/{new.origin_run_id} can't be resumed: it was removed by garbage collection."
+        )
 
 
 def _save_artifacts(db: Database, task_pk: int, attempt: int, values: Mapping[str, Content]) -> None:

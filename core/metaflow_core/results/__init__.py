@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from metaflow_core.results.current_namespace import namespace as namespace
     from metaflow_core.results.data import MetaflowData as MetaflowData
     from metaflow_core.results.flow import Flow as Flow
+    from metaflow_core.results.garbage import GarbageReport as GarbageReport
+    from metaflow_core.results.garbage import collect_garbage as collect_garbage
     from metaflow_core.results.metaflow import Metaflow as Metaflow
     from metaflow_core.results.namespaces import NamespaceInfo as NamespaceInfo
     from metaflow_core.results.namespaces import list_namespaces as list_namespaces
@@ -31,12 +33,14 @@ if TYPE_CHECKING:
 _HOMES = {
     "DataArtifact": "artifact",
     "Flow": "flow",
+    "GarbageReport": "garbage",
     "Metaflow": "metaflow",
     "MetaflowData": "data",
     "NamespaceInfo": "namespaces",
     "Run": "run",
     "Step": "step",
     "Task": "task",
+    "collect_garbage": "garbage",
     "default_metadata": "provider",
     "default_namespace": "current_namespace",
     "get_metadata": "provider",
