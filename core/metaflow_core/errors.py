@@ -192,6 +192,12 @@ class MetaflowInvalidPathspec(MetaflowException):
     headline = "Invalid pathspec"
 
 
+class InvalidSearch(MetaflowException):
+    """A search for runs that can't be understood, or names what no run has."""
+
+    headline = "Invalid search"
+
+
 class MetaflowTaggingError(MetaflowException):
     """A change of tags that is not allowed."""
 

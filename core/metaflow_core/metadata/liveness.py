@@ -6,7 +6,9 @@ import os
 
 from metaflow_core import settings
 from metaflow_core.clock import now
+from metaflow_core.metadata.database import Database
 from metaflow_core.metadata.run_queries import StoredRun
+from metaflow_core.metadata.search_terms import Lost
 
 BEATS = 6  # a driver that missed this many heartbeats is gone
 AT_LEAST = 60.0  # seconds; a machine that slept or swapped for a moment is not gone
@@ -17,13 +19,30 @@ def status(run: StoredRun) -> str:
     return "lost" if run.status == "running" and _driver_is_gone(run) else run.status
 
 
+def lost(db: Database, flow_pk: int | None) -> Lost:
+    """The condition that a run of the flow (None: of any flow) is lost."""
+    host, before = os.uname().nodename, now() - round(_patience() * 1e6)
+    # Processes can be looked up here alone. Those that have given a sign of life lately are few.
+    flows = "IN (SELECT pk FROM flows)" if flow_pk is None else "= ?"
+    rows = db.execute(
+        f"SELECT DISTINCT pid FROM runs WHERE flow_pk {flows} AND status = 'running' AND host = ? AND pid IS NOT NULL"
+        " AND COALESCE(heartbeat_at, created_at) >= ?",
+        (*([] if flow_pk is None else [flow_pk]), host, before),
+    )
+    return Lost(before, host, tuple(row[0] for row in rows if not alive(row[0])))
+
+
 def _driver_is_gone(run: StoredRun) -> bool:
     if run.pid is None and run.heartbeat_at is None:
         return False  # an orchestrator drives it
     if run.pid is not None and run.host == os.uname().nodename and not alive(run.pid):
         return True
-    seconds: float = max(AT_LEAST, BEATS * settings.get("HEARTBEAT_SECONDS"))
-    return now() - (run.heartbeat_at or run.created_at) > seconds * 1e6
+    return now() - (run.heartbeat_at or run.created_at) > _patience() * 1e6
+
+
+def _patience() -> float:
+    """Seconds without a sign of life after which a driver is gone."""
+    return float(max(AT_LEAST, BEATS * settings.get("HEARTBEAT_SECONDS")))
 
 
 def alive(pid: int) -> bool:

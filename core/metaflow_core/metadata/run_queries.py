@@ -53,6 +53,10 @@ def flow_by_name(db: Database, name: str) -> StoredFlow | None:
     return StoredFlow(*rows[0]) if rows else None
 
 
+def flow_by_pk(db: Database, pk: int) -> StoredFlow:
+    return StoredFlow(*db.execute("SELECT pk, name, created_at FROM flows WHERE pk = ?", (pk,))[0])
+
+
 def find_flows(db: Database, tag: str | None) -> list[StoredFlow]:
     """Flows that have a run with ``tag`` (None: all flows), newest first."""
     where, values = "", []

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
-Scalar = Union[int, float, str]
+Scalar = int | float | str
 
 
 class All(NamedTuple):
@@ -77,7 +77,7 @@ class Lost(NamedTuple):
     dead: tuple[int, ...]  # processes
 
 
-Condition = Union[All, AnyOf, Not, Tag, TagText, Value, ValueIn, ValueText, Fact, Lost]
+Condition = All | AnyOf | Not | Tag | TagText | Value | ValueIn | ValueText | Fact | Lost
 
 
 def has_value(name: str) -> Condition:

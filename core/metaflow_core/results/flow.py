@@ -8,18 +8,20 @@ from datetime import datetime
 from metaflow_core.errors import MetaflowNamespaceMismatch, MetaflowNotFound
 from metaflow_core.metadata import run_queries
 from metaflow_core.metadata.run_queries import StoredFlow
+from metaflow_core.metadata.search_terms import Tag
 from metaflow_core.names import check_tag, is_id
 from metaflow_core.results import messages
 from metaflow_core.results.base import Container, Scope, time_of
 from metaflow_core.results.run import Run
-from metaflow_core.results.runs import Runs
+from metaflow_core.results.runs import Query, Runs
+from metaflow_core.results.searchable import Searchable
 
 
-class Flow(Container[Run]):
+class Flow(Searchable, Container[Run]):
     """A flow: ``Flow("HelloFlow")``.
 
-    Iteration and ``latest_run`` see the runs in the namespace alone. A flow that has no run there can't be made:
-    ``MetaflowNamespaceMismatch``.
+    Iteration, ``latest_run`` and ``search()`` see the runs in the namespace alone. A flow that has no run there can't
+    be made: ``MetaflowNamespaceMismatch``.
     """
 
     _depth = 1
@@ -72,7 +74,13 @@ class Flow(Container[Run]):
 
     def runs(self, *tags: str) -> Runs:
         """The runs in the namespace that have all of ``tags``, newest first, read as they are needed."""
-        return Runs(self, self._scope, self._row.pk, [check_tag(tag) for tag in tags])
+        namespace = self._scope.namespace
+        wanted = [*([] if namespace is None else [namespace]), *(check_tag(tag) for tag in tags)]
+        query = Query(self._row.pk, [Tag(tag) for tag in dict.fromkeys(wanted)])
+        return Runs(self._scope, query, f"runs of {self.id}: {', '.join(wanted) or 'all'}", self)
+
+    def _searched(self) -> tuple[Scope, Flow | None]:
+        return self._scope, self
 
     def __iter__(self) -> Iterator[Run]:
         return self.runs()

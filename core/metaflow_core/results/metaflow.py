@@ -10,10 +10,14 @@ from metaflow_core.names import is_identifier
 from metaflow_core.results import html, messages
 from metaflow_core.results.base import Scope, current_scope
 from metaflow_core.results.flow import Flow
+from metaflow_core.results.searchable import Searchable
 
 
-class Metaflow:
-    """Everything that is known here. Iteration gives the flows that have a run in the namespace, newest first."""
+class Metaflow(Searchable):
+    """Everything that is known here. Iteration gives the flows that have a run in the namespace, newest first.
+
+    ``search()`` finds runs of every flow.
+    """
 
     def __init__(self, _current_metadata: str | None = None) -> None:
         self._scope: Scope = current_scope()
@@ -41,6 +45,9 @@ class Metaflow:
             return isinstance(name, str) and self[name] is not None
         except (KeyError, MetaflowNamespaceMismatch):
             return False
+
+    def _searched(self) -> tuple[Scope, Flow | None]:
+        return self._scope, None
 
     def __repr__(self) -> str:
         return "Metaflow()"
