@@ -24,11 +24,41 @@ test_that("a run of another namespace is an error that says how to switch, and t
   expect_s3_class(error, "metaflow_error")
   expect_match(conditionMessage(error), 'set_namespace("user:will")', fixed = TRUE)
   expect_match(conditionMessage(error), "set_namespace(NULL)", fixed = TRUE)
-  expect_error(run_client$new("PredictionFlow/5"), class = "metaflow_namespace_mismatch")
-  expect_error(step_client$new("PredictionFlow/5/start"), class = "metaflow_namespace_mismatch")
+  expect_match(conditionMessage(error), "The run 'PredictionFlow/5' is not in the namespace 'user:anne'", fixed = TRUE)
+  outside <- list(
+    quote(run_client$new("PredictionFlow/5")),
+    quote(step_client$new("PredictionFlow/5/start")),
+    quote(task_client$new("PredictionFlow/5/start/1")),
+    quote(artifact$new("PredictionFlow/5/start/1/numbers"))
+  )
+  for (reference in outside) expect_error(eval(reference), class = "metaflow_namespace_mismatch")
 
   set_namespace('user:will')
   expect_true(flow_client$new('PredictionFlow')$run("5")$successful)
+})
+
+test_that("relative references see what is in the namespace", {
+  local_results("anne")
+  flow <- flow_client$new("FeatureFlow")
+  expect_true(flow$latest_run == "4" && flow$latest_successful_run == "2")
+  expect_equal(names(flow$runs), c("4", "2"))
+  set_namespace("crazy_test")
+  flow <- flow_client$new("FeatureFlow")
+  expect_true(flow$latest_run == "3" && flow$latest_successful_run == "3")
+  expect_equal(names(flow$runs_with_tags("user:will")), c("3", "1"))
+  expect_length(flow$runs_with_tags("user:will", "xyz_features"), 0)
+})
+
+test_that("the default is the identity: the user, or in production the token", {
+  local_results("anne")
+  expect_equal(get_namespace(), "user:anne")
+  withr::local_envvar(METAFLOW_PRODUCTION_TOKEN = "predictionflow-0-abcd")
+  expect_equal(get_namespace(), "production:predictionflow-0-abcd")
+  expect_error(flow_client$new("PredictionFlow"), "predictionflow-0-abcd", class = "metaflow_namespace_mismatch")
+  withr::local_envvar(METAFLOW_PRODUCTION_TOKEN = NA, METAFLOW_USER = NA, SUDO_USER = NA, USERNAME = NA, USER = "root")
+  expect_error(get_namespace(), "METAFLOW_USER", class = "metaflow_unknown_user")
+  withr::local_envvar(USER = "will")
+  expect_equal(set_default_namespace(), "user:will")
 })
 
 test_that("the global namespace has everything", {

@@ -58,6 +58,55 @@ test_that("tags change, and the changes are kept", {
   expect_s3_class(history$at, "POSIXct")
 })
 
+test_that("the history has a row per change, and begins with the tags that the run was given", {
+  local_results("anne")
+  history <- run_client$new("FeatureFlow/2")$tag_history
+  expect_identical(names(history), c("tag", "action", "identity", "at"))
+  expect_equal(history$tag, c("xyz_features", "crazy_test"))
+  expect_equal(history$action, c("added", "added"))
+  expect_equal(unique(history$identity), "user:anne")
+  expect_equal(attr(history$at, "tzone"), "UTC")
+  none <- run_client$new("PredictionFlow/8")$tag_history
+  expect_identical(names(none), names(history))
+  expect_equal(nrow(none), 0)
+})
+
+test_that("a tag changes nothing else, and what is in a run shows the tags of now", {
+  local_results("anne", project = of_tags())
+  run_flow(of_tags(), "TagFlow", "anne")
+  flow <- flow_client$new("TagFlow")
+  latest <- flow$latest_run
+  run <- run_client$new("TagFlow/1")
+  parts <- list(run$step("start"), run$step("start")$a_task, run$step("start")$a_task$artifacts$numbers)
+  facts <- function() list(run$created_at, run$finished_at, run$system_tags, flow$latest_run, as.character(flow$runs))
+  before <- facts()
+  withr::with_envvar(c(METAFLOW_USER = "will"), run$add_tag("later"))
+  expect_equal(facts(), before)
+  expect_true(flow$latest_run == latest)
+  for (part in parts) expect_equal(part$tags, run$tags)
+  for (part in parts) expect_true("later" %in% part$user_tags)
+  run$remove_tag("later")
+  for (part in parts) expect_false("later" %in% part$tags)
+})
+
+test_that("a run has at most 50 tags; a replacement removes before it adds", {
+  local_results("anne", project = of_tags())
+  run <- run_client$new("TagFlow/1")
+  before <- run$user_tags
+  full <- paste0("t", seq_len(50 - length(before)))
+  run$add_tags(full)
+  expect_error(run$add_tag("one more"), "at most 50", class = "metaflow_tagging_error")
+  run$replace_tag("t1", "one more")
+  run$replace_tags(c("t2", "t3"), c("t2", "t3"))
+  expect_equal(sort(run$user_tags), sort(c(before, setdiff(full, "t1"), "one more")))
+  run$remove_tags(full, "one more")
+  expect_equal(run$user_tags, before)
+  expect_error(run$replace_tags(character(), character()), "No tag", class = "metaflow_tagging_error")
+  run$add_tags(strrep("y", 500), "user:anne")
+  expect_equal(setdiff(run$user_tags, before), strrep("y", 500))
+  run$remove_tags(strrep("y", 500))
+})
+
 test_that("tags that can't be changed are errors, and nothing changes", {
   local_results("anne", project = of_tags())
   run <- run_client$new("TagFlow/1")
