@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 
@@ -78,8 +79,11 @@ def test_parameters_from_the_file_and_from_the_command_line(run_r, r_project, pr
     assert any(tag.startswith("r_version:") for tag in listed)
     assert "é x" in run_r("flow.R", "tag", "add", "é x", "--run-id", "2").stdout
     assert run_r("flow.R", "tag", "replace", "--remove", "é x", "--add", "y", "--run-id=2").returncode == 0
+    assert run_r("flow.R", "tag", "remove", "--run-id", "2", "b", "never there").returncode == 0
     listed = run_r("flow.R", "tag", "list", "--run-id", "2", "--flat", "--hide-system-tags").stdout.splitlines()
-    assert listed == ["b", "from file", "y", "z"]
+    assert listed == ["from file", "y", "z"]
+    refused = run_r("flow.R", "tag", "remove", "--run-id", "2", "user:tester", check=False)
+    assert refused.returncode == 1 and "user:tester" in refused.stderr
     assert "text_x: " in run_r("flow.R", "logs", "2/start").stdout
     dumped = run_r("flow.R", "dump", "2/end").stdout
     assert "oops = None" in dumped and "parts = ['q r', \"s'\"]" in dumped
@@ -93,6 +97,9 @@ def test_commands_that_run_nothing(run_r, r_project):
     raw = json.loads(run_r("flow.R", "output-raw", "--json").stdout)
     assert raw["steps"]["start"] | {"type": "start", "language": "r", "next": ["end"]} == raw["steps"]["start"]
     assert '"start" -> "end"' in run_r("flow.R", "output-dot").stdout
+    assert (
+        run_r("flow.R", "output-mermaid").stdout == 'flowchart LR\n    s0(["start"])\n    s1(["end"])\n    s0 --> s1\n'
+    )
     assert "--alpha" in run_r("flow.R", "run", "--help").stdout
     for argument in ("--help", "help"):
         assert "Usage: flow.R [OPTIONS] [COMMAND] [ARGS]..." in run_r("flow.R", argument).stdout
@@ -150,6 +157,60 @@ def test_run_can_ask_for_other_commands(run_r):
     assert "=> end" in run_r(script.format("show = TRUE")).stdout
     assert "from 1 " in run_r(script.format('logs = "1/start"'), "resume", "start", "--origin-run-id=1").stdout
     assert "--max-workers" in run_r(script.format("help = TRUE")).stdout
+
+
+FAILS_ONCE = """
+library(metaflow)
+flow <- metaflow("OnceFlow") |>
+  step(step = "start", r_function = function(self) cat("start in", current("run_id"), "\\n"), next_step = "work") |>
+  step(step = "work", next_step = "end", r_function = function(self) {
+    if (!file.exists("mended")) stop("not yet")
+    cat("resumed from", current("origin_run_id"), "\\n")
+  }) |>
+  step(step = "end")
+failed <- tryCatch(run(flow), metaflow_run_failed = identity)
+file.create("mended")
+print(failed$pathspec)
+run <- run(flow, resume = TRUE)
+print(c(run == 0, run$origin_pathspec == failed$pathspec))
+"""
+
+
+def test_a_session_resumes_what_has_failed(r_project):
+    result = subprocess.run(
+        ["R", "-q", "-s", "--no-save"], input=FAILS_ONCE, capture_output=True, text=True, check=False
+    )
+    shown = result.stdout + result.stderr
+    assert result.returncode == 0, shown
+    assert '[1] "OnceFlow/1"' in shown and "[1] TRUE TRUE" in shown
+    assert "resumed from 1 " in shown and "start in 1" in shown and "start in 2" not in shown
+
+
+def test_the_content_of_a_file_is_a_parameter(run_r, r_project):
+    script = """
+        library(metaflow)
+        metaflow("FileFlow") |>
+          parameter("text", type = include_file(), default = "a.txt") |>
+          parameter("latin", type = include_file(encoding = "latin-1")) |>
+          parameter("bytes", type = include_file(is_text = FALSE)) |>
+          step(step = "start", next_step = "end") |>
+          step(step = "end", r_function = function(self) {
+            cat(toupper(self$text), deparse(self$latin), deparse(self$bytes), "\\n")
+          }) |>
+          run(bytes = "b.bin")
+        """
+    (r_project / "a.txt").write_text("größe\n", encoding="utf-8")
+    (r_project / "b.txt").write_bytes("größe".encode("latin-1"))
+    (r_project / "b.bin").write_bytes(b"\x00\xff")
+    assert "GRÖSSE" in run_r(script, "run").stdout.replace("ß", "SS")
+    (r_project / "a.txt").unlink()  # the file of a run that is resumed may be gone
+    assert "as.raw(c(0x00, 0xff))" in run_r("flow.R", "resume", "end").stdout
+    not_text = run_r("flow.R", "run", "--text", "b.bin", check=False)
+    assert not_text.returncode == 2 and "b.bin" in not_text.stderr
+    missing = run_r("flow.R", "run", "--latin", "b.txt", check=False)
+    assert missing.returncode == 1
+    assert "Parameter 'text': the file 'a.txt' can't be read" in missing.stderr
+    assert '"größe"' in run_r("flow.R", "run", "--latin", "b.txt", "--text", "flow.R").stdout
 
 
 @pytest.mark.parametrize("last", ["stop('at source time')", 'f |> run(step_fucntions = "create")', "x <- ("])

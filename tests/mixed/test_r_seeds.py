@@ -1,8 +1,10 @@
-"""The published article on organising results, in R, as its readers would follow it."""
+"""The samples in R of the published article on organising results, each as it is printed there."""
 
 from __future__ import annotations
 
 import re
+
+import pytest
 
 FLOW = """
 library(metaflow)
@@ -119,6 +121,7 @@ def test_tags(run_r):
     run_r("helloworld.R", "run")
     run_r(FLOW.format(name="HelloFlow", arguments='tag = c("crazy_test")'), "run", name="helloworld.R")
     run_r("helloworld.R", "run", user="will")
+    run_r("helloworld.R", "run", "--tag", "another")
     # The article writes a dot for the `$` here.
     look = """
         library(metaflow)
@@ -129,6 +132,7 @@ def test_tags(run_r):
         print(run)
         print(length(flow_client$new("HelloFlow")$runs_with_tags("crazy_test", day)))
         print(length(flow_client$new("HelloFlow")$runs_with_tags("crazy_test", "date:2020-06-01")))
+        print(flow_client$new("HelloFlow")$runs_with_tags("crazy_test", day, "another")[[1]])
         stopifnot("crazy_test" %in% run$tags, "user:tester" %in% run$tags)
         stopifnot("crazy_test" %in% run$step("end")$tags, "crazy_test" %in% run$end_task$tags)
         set_namespace("crazy_test")
@@ -137,7 +141,7 @@ def test_tags(run_r):
         tryCatch(flow_client$new("HelloFlow")$runs_with_tags("other")[[1]], metaflow_not_found = none)
         """
     found = run_r(look, name="look.R").stdout.splitlines()
-    assert found == ["HelloFlow/3", "HelloFlow/3", "[1] 2", "[1] 0", "HelloFlow/4", "none"]
+    assert found == ["HelloFlow/5", "HelloFlow/5", "[1] 3", "[1] 0", "HelloFlow/5", "HelloFlow/5", "none"]
 
 
 CURRENT = """
@@ -189,3 +193,27 @@ def test_current(run_r):
     assert seven == expected(third, task, run)
     fourth, task, seven = lines(script=CURRENT.replace("run()", 'run(resume = "start")'))
     assert seven == expected(fourth, task, third)
+
+
+PRODUCTION = """
+library(metaflow)
+metaflow("ProductionFlow") %>%
+step(step = "start",
+next_step = "end") %>%
+step(step = "end") %>%
+run({arguments})
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        'step_fucntions = "create",\nauthorize = "TOKEN_YOU_SHARED_WITH_THEM"',
+        'step_fucntions = "create",\ngenerate_new_token = TRUE',
+    ],
+)
+def test_the_articles_misprint_suggests_the_right_argument(run_r, arguments):
+    result = run_r(PRODUCTION.format(arguments=arguments), check=False)
+    assert result.returncode == 1
+    assert "run() has no argument `step_fucntions`. Did you mean `step_functions`?" in result.stderr
+    assert result.stdout == ""

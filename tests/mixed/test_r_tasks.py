@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -181,6 +182,60 @@ def test_globals_and_files_of_one_task_do_not_reach_another(run_r):
         "run",
     )
     assert result.stdout.count("counter 1 files 0") == 2
+
+
+SPAWNED = """
+library(metaflow)
+library(stats4)
+scale <- 10
+metaflow("SpawnFlow") |>
+  parameter("alpha", default = 0.5) |>
+  step(step = "start", next_step = "each", foreach = "xs", r_function = function(self) self$xs <- c(a = 1, b = 2)) |>
+  step(step = "each", next_step = "py", r_function = function(self) self$y <- self$input * scale) |>
+  step(step = "py", py_function = "double.py:double", next_step = "join") |>
+  step(step = "join", join = TRUE, next_step = "end", r_function = function(self, inputs) {
+    self$ys <- unlist(gather_inputs(inputs, "y"))
+    merge_artifacts(self, inputs, include = "xs")
+  }) |>
+  step(catch(var = "failure"), step = "end", r_function = function(self) {
+    cat("ys", self$ys, "of", names(self$xs), "alpha", self$alpha, "stats4", "stats4" %in% .packages(), "\\n")
+    cat("a command of its own:", commandArgs(TRUE)[[1]], "\\n")
+    stop("in a process of its own")
+  }) |>
+  run()
+"""
+
+
+def test_tasks_that_are_spawned_and_not_forked(run_r, r_project):
+    (r_project / "double.py").write_text("def double(self):\n    self.y = self.y * 2\n")
+    shown = run_r(SPAWNED, "run", "--alpha", "0.7", "--max-workers", "2", env={"METAFLOW_LAUNCHER": "spawn"}).stdout
+    assert "ys 20 40 of a b alpha 0.7 stats4 TRUE" in shown
+    assert "a command of its own: --quiet" in shown or "a command of its own: step" in shown, shown
+    assert "Error in end(self): in a process of its own" in shown
+    assert "Done!" in shown
+
+
+TWICE = """
+library(metaflow)
+metaflow("{name}") |>
+  step(step = "start", next_step = "end", r_function = function(self) {{
+    file.create("started-{name}")
+    for (i in 1:400) if (length(list.files(pattern = "^started-")) == 2) break else Sys.sleep(0.05)
+    self$together <- length(list.files(pattern = "^started-"))
+    self$mine <- "{name}"
+  }}) |>
+  step(step = "end", r_function = function(self) cat(self$mine, "together", self$together, "\\n")) |>
+  run()
+"""
+
+
+def test_two_flows_run_at_once_in_one_project(run_r, r_project):
+    with ThreadPoolExecutor() as pool:
+        runs = [pool.submit(run_r, TWICE.format(name=name), "run", name=f"{name}.R") for name in ("One", "Two")]
+    for name, done in zip(("One", "Two"), runs, strict=True):
+        assert f"{name} together 2" in done.result().stdout
+    look = 'library(metaflow)\nprint(sort(list_flows()))\nprint(flow_client$new("Two")$latest_run$data$mine)\n'
+    assert run_r(look, name="look.R").stdout == '[1] "One" "Two"\n[1] "Two"\n'
 
 
 def test_nothing_is_left_in_the_working_directory(run_r, r_project):
