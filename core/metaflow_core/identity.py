@@ -13,6 +13,8 @@ from metaflow_core.names import check_tag, show
 MAX_USER = 200
 PRODUCTION = "production:"
 
+own_run = ""  # pathspec of the run of which this process executes a task, which it can open in every namespace
+
 
 def user() -> str:
     """The name of the user: ``METAFLOW_USER``, else ``SUDO_USER``, ``USERNAME`` or ``USER``.

@@ -191,6 +191,7 @@ def _set_current(flow: FlowDef, state: TaskState, settings: TaskSettings, reques
             "tempdir": os.environ.get("TMPDIR") or "/tmp",
         }
     )
+    identity.own_run = f"{flow.name}/{run.id}"
     for decorator in flow_decorators(flow):
         current._update(decorator.current(settings.options or {}))
     if settings.namespace is not None:

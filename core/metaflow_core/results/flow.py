@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+from metaflow_core import identity
 from metaflow_core.errors import MetaflowNamespaceMismatch, MetaflowNotFound
 from metaflow_core.metadata import run_queries
 from metaflow_core.metadata.run_queries import StoredFlow
@@ -21,7 +22,7 @@ class Flow(Searchable, Container[Run]):
     """A flow: ``Flow("HelloFlow")``.
 
     Iteration, ``latest_run`` and ``search()`` see the runs in the namespace alone. A flow that has no run there can't
-    be made: ``MetaflowNamespaceMismatch``.
+    be made: ``MetaflowNamespaceMismatch``. A task can open its own flow and run in every namespace.
     """
 
     _depth = 1
@@ -40,6 +41,7 @@ class Flow(Searchable, Container[Run]):
             raise MetaflowNotFound(messages.no_flow(self.id))
         self._row = row
         namespace = self._scope.namespace
+        check = check and self.id != identity.own_run.partition("/")[0]
         if check and namespace is not None and not self._has_tag(namespace):
             raise MetaflowNamespaceMismatch(messages.flow_outside(self.id, namespace))
 

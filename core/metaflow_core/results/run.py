@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from metaflow_core import identity
 from metaflow_core.errors import MetaflowNamespaceMismatch, MetaflowNotFound
 from metaflow_core.metadata import liveness, run_queries, task_queries
 from metaflow_core.metadata.database import Database
@@ -57,7 +58,7 @@ class Run(Tagging, Container[Step]):
 
     def _check_namespace(self) -> None:
         namespace = self._scope.namespace
-        if namespace is not None and not self._has_tag(namespace):
+        if namespace is not None and self.pathspec != identity.own_run and not self._has_tag(namespace):
             raise MetaflowNamespaceMismatch(messages.run_outside(self.pathspec, namespace, self._home()))
 
     def _home(self) -> str:
