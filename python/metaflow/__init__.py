@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         get_metadata,
         get_namespace,
         list_namespaces,
+        list_tags,
         metadata,
         namespace,
     )
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from metaflow.flowspec import FlowSpec
     from metaflow.parameters import IncludeFile, JSONType, Parameter
     from metaflow.r_step import r_step
+    from metaflow.runner import Runner
 
     retry: Decorator
     catch: Decorator
@@ -47,6 +49,7 @@ __all__ = [
     "Metaflow",
     "Parameter",
     "Run",
+    "Runner",
     "Step",
     "Task",
     "catch",
@@ -57,6 +60,7 @@ __all__ = [
     "get_metadata",
     "get_namespace",
     "list_namespaces",
+    "list_tags",
     "metadata",
     "namespace",
     "parallel",
@@ -67,7 +71,7 @@ __all__ = [
     "timeout",
 ]
 
-_SUBMODULES = ("exception", "flowspec", "parameters")
+_SUBMODULES = ("exception", "flowspec", "parameters", "runner")
 
 _HOMES = {
     "FlowSpec": "metaflow.flowspec",
@@ -76,6 +80,7 @@ _HOMES = {
     "IncludeFile": "metaflow.parameters",
     "JSONType": "metaflow.parameters",
     "Parameter": "metaflow.parameters",
+    "Runner": "metaflow.runner",
     "current": "metaflow_core.engine.current",
 }
 

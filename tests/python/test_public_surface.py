@@ -28,6 +28,7 @@ SURFACE = [
     "get_metadata",
     "get_namespace",
     "list_namespaces",
+    "list_tags",
     "metadata",
     "namespace",
     "parallel",

@@ -30,6 +30,7 @@ COMMANDS = {
     "dump": "metaflow_core.cli.dump:dump",
     "logs": "metaflow_core.cli.logs:logs",
     "tag": "metaflow_core.cli.tag:tag",
+    "runs": "metaflow_core.cli.runs:flow_runs",
     "spin": "metaflow_core.cli.spin:spin",
     "version": "metaflow_core.cli.flow:version",
     "help": "metaflow_core.cli.flow:help_command",

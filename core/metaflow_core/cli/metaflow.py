@@ -19,7 +19,9 @@ COMMANDS = {
     "gc": "metaflow_core.cli.gc:gc",
     "lineage": "metaflow_core.cli.lineage:lineage",
     "namespaces": "metaflow_core.cli.namespaces:namespaces",
+    "runs": "metaflow_core.cli.runs:runs",
     "status": "metaflow_core.cli.status:status",
+    "tags": "metaflow_core.cli.tags:tags",
     "watch": "metaflow_core.cli.watch:watch",
 }
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 
+from metaflow_core.cli.status import has_database
+from metaflow_core.cli.table import moment, print_table
+from metaflow_core.metadata.backend import open_backend
 from metaflow_core.results import list_namespaces
 
 
 @click.command()
 @click.argument("flow", required=False)
 @click.option("--all", "system", is_flag=True, help="Also the tags that every run gets by itself: dates, versions.")
-def namespaces(flow: str | None, system: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line, for programs.")
+def namespaces(flow: str | None, system: bool, as_json: bool) -> None:
     """List the namespaces in which FLOW, or any flow, has runs: those of users and deployments first, then tags."""
-    rows = [("NAMESPACE", "RUNS", "SINCE", "LATEST", "BY")]
-    for info in list_namespaces(flow, system):
-        since, latest = (f"{at.astimezone():%Y-%m-%d %H:%M}" for at in (info.since, info.latest))
-        rows.append((info.namespace, str(info.runs), since, latest, ", ".join(info.owners)))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for row in rows:
-        name, runs, since, latest = (cell.ljust(width) for cell, width in zip(row[:4], widths, strict=True))
-        click.echo(f"{name}  {runs.strip().rjust(widths[1])}  {since}  {latest}  {row[4]}".rstrip())
+    found = list_namespaces(flow, system) if flow is not None or has_database(open_backend()) else []
+    if as_json:
+        for info in found:
+            times = {"since": info.since.isoformat(), "latest": info.latest.isoformat()}
+            data = {"namespace": info.namespace, "runs": info.runs, **times, "owners": info.owners}
+            click.echo(json.dumps(data, ensure_ascii=False))
+        return
+    rows = ((i.namespace, f"{i.runs:,}", moment(i.since), moment(i.latest), ", ".join(i.owners)) for i in found)
+    print_table(("NAMESPACE", "RUNS", "SINCE", "LATEST", "BY"), rows, right={1})

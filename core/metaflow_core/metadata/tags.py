@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from metaflow_core.clock import now
-from metaflow_core.errors import MetaflowTaggingError
+from metaflow_core.errors import MetaflowNotFound, MetaflowTaggingError
 from metaflow_core.metadata.database import Database
-from metaflow_core.metadata.run_queries import Tags, tags_of
+from metaflow_core.metadata.run_queries import Tags, run_by_pk, tags_of
 from metaflow_core.names import MAX_USER_TAGS, check_tag, show
 from metaflow_core.plugins import hook
 
@@ -38,6 +38,8 @@ def change_tags(
     if not adding and not removing:
         raise MetaflowTaggingError("No tag was given: name at least one tag to add or to remove.")
     with db.transaction():
+        if run_by_pk(db, run_pk).status == "removed":
+            raise MetaflowNotFound("Garbage collection is removing this run: its tags can't be changed any more.")
         before = tags_of(db, [run_pk])[run_pk]
         fixed = [tag for tag in removing if tag in before.system]
         if fixed:
@@ -75,6 +77,19 @@ def tag_events(db: Database, run_pk: int) -> list[TagEvent]:
     """Every change of the run's tags, the oldest first. System tags, which never change, are not among them."""
     rows = db.execute("SELECT tag, action, identity, at FROM tag_events WHERE run_pk = ? ORDER BY pk", (run_pk,))
     return [TagEvent(*row) for row in rows]
+
+
+def tags_given(db: Database, flow_pk: int) -> dict[str, tuple[int, int, tuple[str, ...]]]:
+    """When each tag was first and last added to runs of the flow, and by which identities."""
+    found: dict[str, tuple[int, int, tuple[str, ...]]] = {}
+    for tag, identity, first, last in db.execute(
+        "SELECT e.tag, e.identity, MIN(e.at), MAX(e.at) FROM tag_events e JOIN runs r ON r.pk = e.run_pk"
+        " WHERE r.flow_pk = ? AND e.action = 'added' GROUP BY e.tag, e.identity ORDER BY e.tag, e.identity",
+        (flow_pk,),
+    ):
+        begin, end, by = found.get(tag, (first, last, ()))
+        found[tag] = (min(begin, first), max(end, last), (*by, identity))
+    return found
 
 
 def _tell(flow: str, run: str, tag: str, action: str, identity: str) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from metaflow_core.results.provider import metadata as metadata
     from metaflow_core.results.run import Run as Run
     from metaflow_core.results.step import Step as Step
+    from metaflow_core.results.tag_list import TagInfo as TagInfo
+    from metaflow_core.results.tag_list import list_tags as list_tags
     from metaflow_core.results.task import Task as Task
 
 _HOMES = {
@@ -39,6 +41,7 @@ _HOMES = {
     "NamespaceInfo": "namespaces",
     "Run": "run",
     "Step": "step",
+    "TagInfo": "tag_list",
     "Task": "task",
     "collect_garbage": "garbage",
     "default_metadata": "provider",
@@ -46,6 +49,7 @@ _HOMES = {
     "get_metadata": "provider",
     "get_namespace": "current_namespace",
     "list_namespaces": "namespaces",
+    "list_tags": "tag_list",
     "metadata": "provider",
     "namespace": "current_namespace",
 }

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from metaflow_core.errors import MetaflowNotFound
 from metaflow_core.metadata import run_queries
-from metaflow_core.results import messages, provider
+from metaflow_core.results import provider
 from metaflow_core.results.base import time_of
+from metaflow_core.results.tag_list import named_flows
 
 
 class NamespaceInfo(NamedTuple):
@@ -27,14 +27,8 @@ def list_namespaces(flow: str | None = None, system: bool = False) -> list[Names
     With ``system``, also the tags that every run gets by itself, such as ``date:2026-01-31``.
     """
     db = provider.backend().db
-    flows = run_queries.find_flows(db, None)
-    if flow is not None:
-        name = str(getattr(flow, "id", flow))
-        flows = [row for row in flows if row.name == name]
-        if not flows:
-            raise MetaflowNotFound(messages.no_flow(name))
     found: dict[str, NamespaceInfo] = {}
-    for row in flows:
+    for row in named_flows(db, flow):
         for use in run_queries.tags_in_use(db, row.pk):
             first, last = (run_queries.run_by_pk(db, pk) for pk in (use.first_pk, use.last_pk))
             if (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from metaflow_core.clock import now
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from metaflow_core.metadata.run_queries import StoredFlow
     from metaflow_core.results.flow import Flow
+    from metaflow_core.results.search_frame import FoundRun
     from metaflow_core.results.searchable import Moment, Texts
 
 STATUSES = ("running", "completed", "failed", "interrupted", "lost")
@@ -81,6 +82,12 @@ class RunSearch:
         from metaflow_core.results.search_frame import frame
 
         return frame(self._scope, self._query, self._columns(values))
+
+    def _found(self, columns: list[str] | None) -> Iterator[FoundRun]:
+        """The rows of the table, read page by page."""
+        from metaflow_core.results.search_frame import found_runs
+
+        return found_runs(self._scope, self._query, columns)
 
     def _columns(self, values: Texts | None) -> list[str] | None:
         """The names of the values to show; None is all."""
@@ -275,10 +282,15 @@ def _unknown(
     raise InvalidSearch(f"{text}. {advice}")
 
 
+def _shown(value: object) -> str:
+    several = isinstance(value, (list, tuple, set, frozenset))
+    return ", ".join(map(show, value)) if several else show(value)  # type: ignore[call-overload]
+
+
 def _about(flow: Flow | None, namespace: str | None, asked: Asked) -> str:
     parts = [f"runs of {flow.id}" if flow else "runs of all flows"]
     parts += [f"with {show(asked.where)}"] if asked.where else []
     given = {name: getattr(asked, name) for name in ("tags", "any_tags", "no_tags", "status", "user", "since", "until")}
-    parts += [f"{name} = {show(value)}" for name, value in given.items() if value not in ((), [], None)]
+    parts += [f"{name} = {_shown(value)}" for name, value in given.items() if value not in ((), [], None)]
     parts += [f"in the namespace {show(namespace)}"] if namespace is not None else []
     return ", ".join(parts)
