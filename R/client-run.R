@@ -17,15 +17,20 @@ run_members <- list(
   code = function(x) field(x, "code"),
   trigger = function(x) field(x, "trigger"),
   tag_history = function(x) call_core("client_tag_history", x),
+  inputs = function(x) call_core("client_inputs", x),
+  consumers = function(x) call_core("client_consumers", x),
+  source = function(x) call_core("client_source", x),
+  environment = function(x) call_core("client_environment", x),
+  diff = function(x) function(other, full = FALSE) diff_of(x, other, full),
   add_tag = function(x) function(tag) change_tags(x, add = one_tag(tag)),
   add_tags = function(x) function(...) change_tags(x, add = tag_texts(...)),
   remove_tag = function(x) function(tag) change_tags(x, remove = one_tag(tag)),
   remove_tags = function(x) function(...) change_tags(x, remove = tag_texts(...)),
-  replace_tag = function(x) function(tag_to_remove, tag_to_add) {
-    change_tags(x, remove = one_tag(tag_to_remove), add = one_tag(tag_to_add))
+  replace_tag = function(x) {
+    function(tag_to_remove, tag_to_add) change_tags(x, remove = one_tag(tag_to_remove), add = one_tag(tag_to_add))
   },
-  replace_tags = function(x) function(tags_to_remove, tags_to_add) {
-    change_tags(x, remove = tag_texts(tags_to_remove), add = tag_texts(tags_to_add))
+  replace_tags = function(x) {
+    function(tags_to_remove, tags_to_add) change_tags(x, remove = tag_texts(tags_to_remove), add = tag_texts(tags_to_add))
   }
 )
 
@@ -67,12 +72,20 @@ run_object <- function(pathspec) open_object("run_client", list(pathspec), check
 #' - `steps`: a list of [steps][step_client] by name, the newest first.
 #' - `tags`: all tags as they are now; `user_tags` are those that people gave, `system_tags` those that every run gets.
 #' - `tag_history`: a data frame with every change of the tags: `tag`, `action`, `identity`, `at`.
+#' - `inputs`: a data frame with every artifact of another run that its tasks have read through the client: `artifact`,
+#'   `run` (whose it is), `step` and `task` (who read it), and `at` (when first). See the [page about it][lineage].
+#' - `consumers`: the same, of tasks of other runs that have read artifacts of this one; `run` is theirs.
+#' - `source`: the text of the script and of the files that its steps name, as a named character vector.
+#' - `environment`: with what it ran, a list of `platform`, `versions` and, by language, `packages`; `NULL` when it was not
+#'   recorded.
 #' - `origin_pathspec`: the run that this one resumes, or `NULL`.
 #' - `code`, `trigger`: `NULL` for a run that somebody started on a machine.
 #'
 #' @section Methods:
 #' - `step(name)`: one step.
 #' - `artifact(name)`: the value of an artifact of the last step.
+#' - `diff(other, full = FALSE)`: how another run differs from this one: parameters, artifacts, tags, environment, graph and
+#'   code. `other` is a run, a pathspec, or the id of a run of the same flow. See the [page about it][lineage].
 #' - `add_tags(...)`, `remove_tags(...)`, `replace_tags(tags_to_remove, tags_to_add)`: change the tags in one step, or not
 #'   at all and with the error `metaflow_tagging_error`. They take texts and vectors of texts, and return the run.
 #' - `add_tag(tag)`, `remove_tag(tag)`, `replace_tag(tag_to_remove, tag_to_add)`: the same for one tag.
@@ -83,8 +96,14 @@ run_object <- function(pathspec) open_object("run_client", list(pathspec), check
 #'   `"latest_successful_run"`.
 #' @return An object of class `run_client`, which is a text too.
 #' @examples
-#' \dontrun{
-#' run <- run_client$new("PredictionFlow/8")
+#' \donttest{
+#' setwd(tempdir()) # where the results of the examples lie
+#' flow <- metaflow("PredictionFlow") |>
+#'   step(step = "start", r_function = function(self) self$model <- lm(mpg ~ wt, mtcars), next_step = "end") |>
+#'   step(step = "end")
+#' run(flow, tag = "crazy_test")
+#'
+#' run <- run_client$new("PredictionFlow/1")
 #' run$data$model
 #' run$add_tags("promising", "for_review")
 #' run$tag_history

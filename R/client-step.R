@@ -7,7 +7,8 @@ step_members <- list(
   task = function(x) function(id) child(x, id),
   parent_steps = function(x) object_list(x, field(x, "parent_steps"), "step_client", paste("steps that lead to", x)),
   child_steps = function(x) object_list(x, field(x, "child_steps"), "step_client", paste("steps that follow", x)),
-  environment_info = function(x) field(x, "environment_info")
+  environment_info = function(x) field(x, "environment_info"),
+  diff = function(x) function(other, full = FALSE) diff_of(x, other, full)
 )
 
 #' Results of a step
@@ -26,13 +27,20 @@ step_members <- list(
 #'
 #' @section Methods:
 #' - `task(id)`: one task.
+#' - `diff(other)`: how the same step of another run differs; both must have one task. See [lineage].
 #' - `is_in_namespace()`, `summary()`.
 #'
 #' @param ... A pathspec; or a run and the name of a step.
 #' @return An object of class `step_client`, which prints as its pathspec and is a text too.
 #' @examples
-#' \dontrun{
-#' step <- step_client$new("PredictionFlow/8/fit")
+#' \donttest{
+#' setwd(tempdir()) # where the results of the examples lie
+#' flow <- metaflow("PredictionFlow") |>
+#'   step(step = "start", r_function = function(self) self$model <- lm(mpg ~ wt, mtcars), next_step = "end") |>
+#'   step(step = "end")
+#' run(flow, tag = "crazy_test")
+#'
+#' step <- step_client$new("PredictionFlow/1/start")
 #' as.data.frame(step$tasks)
 #' step$a_task$data$model
 #' }

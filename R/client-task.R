@@ -10,6 +10,7 @@ task_members <- list(
   current_attempt = function(x) field(x, "current_attempt"),
   artifacts = function(x) artifacts_of(x),
   artifact = function(x) function(name) load_artifact(x, name),
+  diff = function(x) function(other, full = FALSE) diff_of(x, other, full),
   data = function(x) new_data(x),
   metadata = function(x) call_core("client_facts", x),
   metadata_dict = function(x) field(x, "metadata_dict"),
@@ -20,10 +21,12 @@ task_members <- list(
   code = function(x) field(x, "code"),
   parent_tasks = function(x) object_list(x, field(x, "parent_tasks"), "task_client", paste("tasks that lead to", x)),
   child_tasks = function(x) object_list(x, field(x, "child_tasks"), "task_client", paste("tasks that follow", x)),
-  at_attempt = function(x) function(attempt) {
-    attempt <- as_attempt(attempt)
-    call_core("client_at_attempt", x, attempt)
-    new_object(as.character(x), attr(x, "scope"), attempt)
+  at_attempt = function(x) {
+    function(attempt) {
+      attempt <- as_attempt(attempt)
+      call_core("client_at_attempt", x, attempt)
+      new_object(as.character(x), attr(x, "scope"), attempt)
+    }
   }
 )
 
@@ -77,6 +80,7 @@ print.metaflow_task_error <- function(x, ...) {
 #'
 #' @section Methods:
 #' - `artifact(name)`: the value of an artifact.
+#' - `diff(other, full = FALSE)`: how the artifacts of another task differ. See [lineage].
 #' - `loglines(stream = "stdout")`: a data frame with the lines of `"stdout"` or `"stderr"`: `time` and `line`.
 #' - `at_attempt(attempt)`: the same task, showing another attempt; 0 is the first.
 #' - `is_in_namespace()`, `summary()`.
@@ -85,11 +89,17 @@ print.metaflow_task_error <- function(x, ...) {
 #' @param attempt The number of an attempt, from 0. By default the latest one.
 #' @return An object of class `task_client`, which prints as its pathspec and is a text too.
 #' @examples
-#' \dontrun{
-#' task <- task_client$new("PredictionFlow/8/fit/3")
+#' \donttest{
+#' setwd(tempdir()) # where the results of the examples lie
+#' flow <- metaflow("PredictionFlow") |>
+#'   step(step = "start", r_function = function(self) self$model <- lm(mpg ~ wt, mtcars), next_step = "end") |>
+#'   step(step = "end")
+#' run(flow, tag = "crazy_test")
+#'
+#' task <- task_client$new("PredictionFlow/1/start/1")
 #' task$data$model
 #' cat(task$stdout)
-#' task_client$new("PredictionFlow/8/fit/3", attempt = 0)$exception
+#' task_client$new("PredictionFlow/1/start/1", attempt = 0)$exception
 #' }
 #' @name task_client
 #' @export

@@ -77,6 +77,7 @@ def set_body(definition: StepDef, method: Any, node: ast.FunctionDef) -> None:
         file = os.path.join(os.path.dirname(os.path.abspath(definition.location.file)), file)
     definition.language = "r"
     definition.body = RSource(file, name)
+    definition.file = file
     definition.problem = definition.problem or _problem_in_method(node) or _problem_in_file(file, name)
 
 

@@ -50,6 +50,16 @@ class PythonRuntime:
         """None: every run says with which Python it was made."""
         return []
 
+    def packages(self) -> dict[str, str]:
+        """The installed distributions."""
+        from metaflow.packages import installed
+
+        return installed()
+
+    def source(self, step: StepDef) -> str | None:
+        """None: the code of a flow's class is in a file, or in a notebook."""
+        return None
+
     def describe_error(self, error: BaseException) -> tuple[str, str]:
         """The name of the error's class, and a traceback without the frames of this package."""
         import metaflow_core

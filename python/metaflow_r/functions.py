@@ -93,6 +93,7 @@ def python_step(step: StepDef, where: str, flow: FlowDef) -> None:
     if path is not None and not os.path.isabs(path):
         beside = os.path.join(os.path.dirname(flow.file), path) if flow.file else path
         path = beside if os.path.exists(beside) else path
+    step.file = path
     step.problem = _python_problem(step, place, path, name)
     step.body = _flow_class(step, place, path, name)
 

@@ -57,6 +57,22 @@ class RRuntime:
         session.start()
         task.run(flow, step, state)
 
+    def packages(self) -> dict[str, str]:
+        """The packages that are loaded now, those of R itself left out: they have its version."""
+        from metaflow_r import session
+        from metaflow_r.text import strings
+
+        found = session.helper("loaded_packages")()
+        return dict(zip(strings(found.names), strings(found), strict=True))
+
+    def source(self, step: StepDef) -> str | None:
+        """The function as R prints it."""
+        from metaflow_r import functions, session
+        from metaflow_r.text import text
+
+        body = functions.function_of(step.body)
+        return None if body is None else text(session.helper("function_text")(body.function()))
+
     def describe_error(self, error: BaseException) -> tuple[str, str]:
         """The name of the condition's class, and the R calls that led to it."""
         from metaflow_r import conditions

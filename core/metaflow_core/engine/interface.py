@@ -21,6 +21,12 @@ class LanguageRuntime(Protocol):
     def system_tags(self) -> list[str]:
         """Tags of a run that has steps of this language, such as ``r_version:4.2.2``, beside those of every run."""
 
+    def packages(self) -> dict[str, str]:
+        """The packages that steps can use, by name, with their versions. Asked once per run, so it should be quick."""
+
+    def source(self, step: StepDef) -> str | None:
+        """The text of a step's code that is in no file, such as a function of a session; None when there is none."""
+
     def run_step(self, flow: FlowDef, step: StepDef, state: TaskState) -> None:
         """Run the body of ``step``. It reads and sets artifacts, and calls ``next``, through ``state``.
 

@@ -19,6 +19,7 @@ from metaflow_core.engine.resume import ResumePlan, take_over
 from metaflow_core.engine.scheduler import Limits, Scheduler
 from metaflow_core.engine.streams import flush_streams
 from metaflow_core.engine.task import TaskSettings, run_attempt, runtime_of
+from metaflow_core.engine.what_ran import environment_of, source_of
 from metaflow_core.errors import MetaflowTaggingError, PluginError, UnserializableValue
 from metaflow_core.graph.model import FlowDef
 from metaflow_core.graph.render import flow_to_json
@@ -37,6 +38,7 @@ class RunOptions:
     limits: Limits = field(default_factory=Limits)
     namespace: str | None = None
     run_id_file: str | None = None
+    attribute_file: str | None = None  # gets the names of flow and run, as JSON, for the program that started this one
     flow_options: dict[str, Any] = field(default_factory=dict)
     program: Sequence[str] = ()  # the command that starts this program again, up to the command
 
@@ -104,8 +106,9 @@ def create_run(
     except MetaflowTaggingError as error:
         raise MetaflowTaggingError(f"--tag: {error}") from None
     system_tags = identity.system_tags()
-    for language in sorted(flow.languages):
-        system_tags += runtime_of(language).system_tags()
+    runtimes = {language: runtime_of(language) for language in sorted(flow.languages)}
+    for runtime in runtimes.values():
+        system_tags += runtime.system_tags()
     for decorator in flow_decorators(flow):
         system_tags += decorator.system_tags(options.flow_options)
     graph = flow_to_json(flow)
@@ -124,11 +127,18 @@ def create_run(
             origin_run_id=origin.id if origin else None,
             host=os.uname().nodename,
             pid=os.getpid(),
+            source=source_of(flow, runtimes),
+            environment=environment_of(runtimes, system_tags),
         ),
     )
     if options.run_id_file:
         with open(options.run_id_file, "w", encoding="utf-8") as file:
             file.write(run.id)
+    if options.attribute_file:
+        import json
+
+        with open(options.attribute_file, "w", encoding="utf-8") as file:
+            json.dump({"flow_name": flow.name, "run_id": run.id}, file)
     return run
 
 

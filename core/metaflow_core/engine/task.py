@@ -15,7 +15,7 @@ from metaflow_core.engine.current import current
 from metaflow_core.engine.interface import LanguageRuntime, TaskRequest
 from metaflow_core.engine.state import TaskState
 from metaflow_core.graph.model import FlowDef
-from metaflow_core.metadata import recording
+from metaflow_core.metadata import lineage, recording
 from metaflow_core.names import show
 from metaflow_core.plugins import hook
 
@@ -78,11 +78,13 @@ def run_attempt(flow: FlowDef, backend: Backend, settings: TaskSettings, request
     if result.status != "failed":
         result.transition = state.result()
     try:
-        recording.commit_attempt(db, backend.storage, task.pk, request.attempt, result, contents, items)
+        recording.commit_attempt(
+            db, backend.storage, task.pk, request.attempt, result, contents, items, reads=lineage.noted()
+        )
     except errors.StorageError as unstored:
         state.report(unstored)
         result = _failure(state, unstored)
-        recording.commit_attempt(db, backend.storage, task.pk, request.attempt, result, {})
+        recording.commit_attempt(db, backend.storage, task.pk, request.attempt, result, {}, reads=lineage.noted())
     return 1 if result.status == "failed" else 0
 
 
@@ -105,6 +107,7 @@ def _open_state(flow: FlowDef, backend: Backend, settings: TaskSettings, request
     task = recording.find_task(backend.db, run.pk, request.step, request.task_id)
     state = TaskState(flow, step, backend, runtime_of(step.language), run, task, settings.max_num_splits)
     _set_current(flow, state, settings, request)
+    lineage.start_noting(backend.metadata_url, run.pk)
     return state
 
 

@@ -63,6 +63,7 @@ class StepDef:
     problem_location: Location | None = None
     decorators: list[DecoratorSpec] = field(default_factory=list)
     location: Location | None = None
+    file: str | None = None  # that holds its code, where the step names one
     doc: str = ""
     is_start: bool = False
     is_end: bool = False

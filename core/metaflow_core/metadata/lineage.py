@@ -7,29 +7,12 @@ statement, and a task that reads nothing has no cost at all.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from metaflow_core.clock import now
 from metaflow_core.metadata.database import Database
 
-
-class Noted(NamedTuple):
-    """An artifact of another run that this task has read, by its pathspec, and when for the first time."""
-
-    source: str
-    source_run_pk: int
-    at: int
-
-
-class StoredRead(NamedTuple):
-    """A row of ``artifact_reads``, with the address of the task that read."""
-
-    source: str
-    at: int
-    flow: str
-    run: str
-    step: str
-    task: str
+# The pathspec of an artifact of another run that this task has read, the `pk` of that run, and when it was first read.
+Noted = tuple[str, int, int]
 
 
 class _Reader:
@@ -52,7 +35,7 @@ def note(metadata_url: str, run_pk: int, artifact: str) -> None:
     """The artifact with this pathspec, of the run with this ``pk``, was read. From any thread."""
     reader = _reader
     if reader is not None and run_pk != reader.run_pk and metadata_url == reader.metadata_url:
-        reader.noted.setdefault(artifact, Noted(artifact, run_pk, now()))
+        reader.noted.setdefault(artifact, (artifact, run_pk, now()))
 
 
 def noted() -> list[Noted]:
@@ -66,25 +49,5 @@ def save_reads(db: Database, task_pk: int, reads: Iterable[Noted]) -> None:
     db.executemany(
         "INSERT INTO artifact_reads (reader_pk, source, reader_run_pk, source_run_pk, at) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (reader_pk, source) DO NOTHING",
-        [(task_pk, read.source, run_pk, read.source_run_pk, read.at) for read in reads],
+        [(task_pk, source, run_pk, source_run_pk, at) for source, source_run_pk, at in reads],
     )
-
-
-def reads_by(db: Database, run_pk: int) -> list[StoredRead]:
-    """What the tasks of the run have read, in the order of reading."""
-    return _reads(db, "a.reader_run_pk", run_pk)
-
-
-def reads_of(db: Database, run_pk: int) -> list[StoredRead]:
-    """What tasks of other runs have read of this run, in the order of reading."""
-    return _reads(db, "a.source_run_pk", run_pk)
-
-
-def _reads(db: Database, column: str, run_pk: int) -> list[StoredRead]:
-    rows = db.execute(
-        "SELECT a.source, a.at, f.name, r.id, t.step, t.id FROM artifact_reads a JOIN tasks t ON t.pk = a.reader_pk"
-        " JOIN runs r ON r.pk = a.reader_run_pk JOIN flows f ON f.pk = r.flow_pk"
-        f" WHERE {column} = ? ORDER BY a.at, a.source, t.pk",
-        (run_pk,),
-    )
-    return [StoredRead(*row) for row in rows]

@@ -15,8 +15,10 @@ from metaflow_core.clock import now
 from metaflow_core.errors import MetaflowInternalError, MetaflowNotFound
 from metaflow_core.metadata.contents import save_contents, saved_payloads
 from metaflow_core.metadata.database import Database
+from metaflow_core.metadata.lineage import Noted, save_reads
 from metaflow_core.metadata.run_values import save_run_values
 from metaflow_core.metadata.sharing import register
+from metaflow_core.metadata.texts import save_text
 from metaflow_core.store.interface import Storage
 from metaflow_core.values.encoded import Encoded
 
@@ -75,6 +77,8 @@ class NewRun:
     origin_run_id: str | None = None
     host: str | None = None
     pid: int | None = None
+    source: str | None = None  # JSON: what ran
+    environment: str | None = None  # JSON: with which packages
 
 
 def create_run(db: Database, storage: Storage, new: NewRun) -> RunRow:
@@ -99,8 +103,11 @@ def create_run(db: Database, storage: Storage, new: NewRun) -> RunRow:
         graph_pk = db.execute("SELECT pk FROM graphs WHERE fingerprint = ?", (new.graph_fingerprint,))[0][0]
         run_pk = db.execute(
             "INSERT INTO runs (flow_pk, id, owner, status, created_at, heartbeat_at, host, pid, origin_run_id,"
-            " graph_pk) VALUES (?, ?, ?, 'running', ?, ?, ?, ?, ?, ?) RETURNING pk",
-            (flow_pk, run_id, new.owner, at, at, new.host, new.pid, new.origin_run_id, graph_pk),
+            " graph_pk, source_pk, environment_pk) VALUES (?, ?, ?, 'running', ?, ?, ?, ?, ?, ?, ?, ?) RETURNING pk",
+            (
+                *(flow_pk, run_id, new.owner, at, at, new.host, new.pid, new.origin_run_id, graph_pk),
+                *(save_text(db, new.source), save_text(db, new.environment)),
+            ),
         )[0][0]
         tags = dict.fromkeys(new.user_tags, 0) | dict.fromkeys(new.system_tags, 1)
         db.executemany(
@@ -200,8 +207,9 @@ def commit_attempt(
     values: Mapping[str, Content],
     items: Sequence[Content] = (),
     facts: Mapping[str, str] | None = None,
+    reads: Sequence[Noted] = (),
 ) -> None:
-    """Make the result of an attempt visible: artifacts, split items, transition and facts, all or nothing.
+    """Make the result of an attempt visible: artifacts, split items, transition, facts and reads, all or nothing.
 
     Large payloads are written first; a crash in between leaves data that nothing refers to.
     """
@@ -215,6 +223,8 @@ def commit_attempt(
             db.executemany("INSERT INTO split_items (task_pk, split_index, content_pk) VALUES (?, ?, ?)", rows)
         if facts:
             add_facts(db, task_pk, attempt, facts)
+        if reads:
+            save_reads(db, task_pk, reads)
         _finish(db, task_pk, attempt, result, at)
 
 

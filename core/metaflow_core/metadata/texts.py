@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from metaflow_core.metadata.database import Database
-
-
-class RunTexts(NamedTuple):
-    """What was recorded of what ran, as JSON; None for a run of which it is not known."""
-
-    source: str | None
-    environment: str | None
 
 
 def save_text(db: Database, text: str | None) -> int | None:
@@ -31,11 +22,12 @@ def save_text(db: Database, text: str | None) -> int | None:
     return int(rows[0][0])
 
 
-def texts_of(db: Database, run_pk: int) -> RunTexts:
-    """The source and the environment of a run."""
+def texts_of(db: Database, run_pk: int) -> tuple[str | None, str | None]:
+    """The source and the environment of a run as JSON; None for what was not recorded."""
     rows = db.execute(
         "SELECT s.text, e.text FROM runs r LEFT JOIN texts s ON s.pk = r.source_pk"
         " LEFT JOIN texts e ON e.pk = r.environment_pk WHERE r.pk = ?",
         (run_pk,),
     )
-    return RunTexts(*rows[0])
+    source, environment = rows[0]
+    return source, environment

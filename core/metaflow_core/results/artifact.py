@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from metaflow_core.errors import MetaflowException, MetaflowNotFound
+from metaflow_core.metadata import lineage
 from metaflow_core.metadata.contents import stored
 from metaflow_core.metadata.database import Row
 from metaflow_core.results import html, messages
@@ -94,19 +95,28 @@ class DataArtifact(MetaflowObject):
 
     def load(self, language: str = "python") -> Any:
         """The value as ``language`` has it. ``UnreadableArtifact`` when the stored data is damaged or refused."""
-        from metaflow_core.values import decode
+        from metaflow_core.values import decode, losses
 
         try:
-            return decode(self._stored(), language=language)
+            with losses.about(f"the artifact {self.pathspec}"):
+                value = decode(self._stored(), language=language)
         except MetaflowException as error:
             error.message = f"{self.pathspec}: {error.message}"
             raise
+        self._note()
+        return value
 
     def to_arrow(self) -> pa.Array | pa.ChunkedArray | pa.Table | pa.Scalar:
         """The value as Arrow data, whichever language wrote it. Executes no code."""
         from metaflow_core.values import to_arrow
 
-        return to_arrow(self._stored())
+        value = to_arrow(self._stored())
+        self._note()
+        return value
+
+    def _note(self) -> None:
+        """A task that reads an artifact of another run is known to have done so."""
+        lineage.note(self._scope.backend.metadata_url, self._task._row.run_pk, self.pathspec)
 
     @property
     def size(self) -> int:

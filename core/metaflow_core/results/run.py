@@ -16,8 +16,11 @@ from metaflow_core.metadata.run_queries import StoredRun, Tags
 from metaflow_core.names import check_tag, is_identifier
 from metaflow_core.results import html, messages
 from metaflow_core.results.base import Container, Scope, end_of, time_of
+from metaflow_core.results.diffing import Diffing
+from metaflow_core.results.lineage import Lineage
 from metaflow_core.results.step import Step
 from metaflow_core.results.tagging import Tagging
+from metaflow_core.results.what_ran import WhatRan
 
 if TYPE_CHECKING:
     from metaflow_core.results.data import MetaflowData
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 FRESH_SECONDS = 1.0
 
 
-class Run(Tagging, Container[Step]):
+class Run(Tagging, Lineage, WhatRan, Diffing, Container[Step]):
     """A run: ``Run("HelloFlow/5")``. Iteration gives its steps, newest first."""
 
     _depth = 2

@@ -13,13 +13,14 @@ from metaflow_core.metadata.run_queries import NEWEST
 from metaflow_core.names import check_tag, is_id
 from metaflow_core.results import html, messages
 from metaflow_core.results.base import Container, end_of, time_of
+from metaflow_core.results.diffing import Diffing
 from metaflow_core.results.task import Task
 
 if TYPE_CHECKING:
     from metaflow_core.results.run import Run
 
 
-class Step(Container[Task]):
+class Step(Diffing, Container[Task]):
     """A step of a run: ``Step("HelloFlow/5/start")``. Iteration gives its tasks, newest first."""
 
     _depth = 3

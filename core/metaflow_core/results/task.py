@@ -16,6 +16,7 @@ from metaflow_core.results import html, messages
 from metaflow_core.results.artifact import DataArtifact
 from metaflow_core.results.base import Container, Scope, end_of, time_of
 from metaflow_core.results.data import MetaflowData
+from metaflow_core.results.diffing import Diffing
 from metaflow_core.results.task_log import TaskLog
 from metaflow_core.wrapped_error import MetaflowExceptionWrapper
 
@@ -35,7 +36,7 @@ class Metadata(NamedTuple):
     task: Task
 
 
-class Task(TaskLog, Container[DataArtifact]):
+class Task(TaskLog, Diffing, Container[DataArtifact]):
     """A task: ``Task("HelloFlow/5/start/1")``. Iteration gives its artifacts.
 
     It shows the latest attempt, or the one that ``attempt`` (0 for the first) chooses: artifacts, log, status, times.
@@ -116,8 +117,11 @@ class Task(TaskLog, Container[DataArtifact]):
 
     @property
     def origin_pathspec(self) -> str | None:
-        """The task of another run from which ``resume`` took this one over; None when it ran here."""
-        origin = self._row.origin_task_pk
+        """The task of another run from which ``resume`` took this one over; None when it ran here.
+
+        None also when that run was removed. Its log then belongs to this task.
+        """
+        origin = task_queries.task_by_pk(self._db, self._row.pk).origin_task_pk
         return None if origin is None else "/".join(task_queries.full_address(self._db, origin))
 
     @property

@@ -59,7 +59,12 @@ class _Array(NamedTuple):
 def compare_trees(old: Tree, new: Tree, languages: tuple[str, str], depth: int = 0) -> dict[str, Any]:
     """How two trees differ that are not equal. ``languages`` are those in which small values are spelt."""
     found = _compare(old, new, languages, depth)
-    texts = [shown(tree, language) for tree, language in zip((old, new), languages, strict=True)]
+    for digits in (8, 15, 17):  # as few as tell them apart
+        texts = [shown(tree, language, digits) for tree, language in zip((old, new), languages, strict=True)]
+        if texts[0] != texts[1]:
+            break
+    if texts[0] == texts[1] and found["kind"] == "number":
+        texts = [repr(_number(old)), repr(_number(new))]
     if None not in texts and texts[0] != texts[1]:
         found["old"], found["new"] = texts
     return found

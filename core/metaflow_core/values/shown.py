@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import NoReturn
 
 from metaflow_core.values.node import Node, Tree
@@ -12,10 +13,13 @@ MAX_TEXT = 60
 _MAX_ITEMS = 20
 
 
-def shown(tree: Tree, language: str) -> str | None:
-    """The value in at most 60 characters, as its ``language`` writes it; None when it takes more."""
+def shown(tree: Tree, language: str, digits: int = 8) -> str | None:
+    """The value in at most 60 characters, as its ``language`` writes it; None when it takes more.
+
+    Floating-point numbers have at most this many ``digits``.
+    """
     try:
-        text = (_r if language == "r" else _python)(tree)
+        text = (_r if language == "r" else _python)(_rounded(tree, digits))
     except _TooMuch:
         return None
     return text if len(text) <= MAX_TEXT else None
@@ -31,11 +35,25 @@ class _TooMuch(Exception):
     pass
 
 
+def _rounded(tree: Tree, digits: int) -> Tree:
+    """The same with shorter numbers; what is long already is left as it is, and will not be shown."""
+    if isinstance(tree, float):
+        return float(f"{tree:.{digits}g}")
+    if isinstance(tree, list) and len(tree) <= _MAX_ITEMS:
+        return [_rounded(item, digits) for item in tree]
+    if isinstance(tree, Node) and isinstance(tree.value, (list, float)):
+        return replace(tree, value=_rounded(tree.value, digits))
+    return tree
+
+
 def _python(tree: Tree) -> str:
     if isinstance(tree, str):
         return _quoted(tree)
     if isinstance(tree, list):
         return f"[{', '.join(map(_python, _few(tree)))}]"
+    if isinstance(tree, float):
+        text = f"{tree:.15g}"
+        return text if set(text) & set(".en") else f"{text}.0"
     if not isinstance(tree, Node):
         return repr(tree) if not isinstance(tree, bytes) or len(tree) <= MAX_TEXT else _too_much()
     if tree.kind == "dict" and isinstance(tree.value, list):

@@ -1,0 +1,55 @@
+"""What a run records of its code and its surroundings, so that two runs can be compared later. No secrets: nothing of
+the environment variables."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from metaflow_core.engine.interface import LanguageRuntime
+    from metaflow_core.graph.model import FlowDef
+
+MAX_FILE = 1 << 20  # bytes; what is longer is data rather than code
+
+
+def source_of(flow: FlowDef, runtimes: Mapping[str, LanguageRuntime]) -> str | None:
+    """The text of the flow's file, and of those that its steps name, as JSON: ``{relative path: text}``.
+
+    The flow's own file comes first, and paths are relative to its directory. The text is null for a file that is too
+    long. Steps without a file, as in a session, have the text of their function under ``STEP()``.
+    """
+    files = dict.fromkeys(file for file in (flow.file, *(step.file for step in flow)) if file)
+    folder = os.path.dirname(os.path.abspath(flow.file)) if flow.file else os.getcwd()
+    texts: dict[str, str | None] = {}
+    for file in files:
+        try:
+            texts[os.path.relpath(file, folder)] = _read(file)
+        except (OSError, ValueError):  # a notebook's cell is no file; another drive has no relative path
+            continue
+    if flow.file is None:
+        for step in flow:
+            text = None if step.file else runtimes[step.language].source(step)
+            if text is not None:
+                texts[f"{step.name}()"] = text
+    return json.dumps(texts) if texts else None
+
+
+def _read(file: str) -> str | None:
+    if os.path.getsize(file) > MAX_FILE:
+        return None
+    with open(file, encoding="utf-8", errors="replace") as opened:
+        return opened.read()
+
+
+def environment_of(runtimes: Mapping[str, LanguageRuntime], system_tags: Sequence[str]) -> str:
+    """Versions, platform and packages by language, as JSON."""
+    system = os.uname()
+    facts = {
+        "platform": f"{system.sysname} {system.release} {system.machine}",
+        "versions": dict(tag.split("_version:", 1) for tag in system_tags if "_version:" in tag),
+        "packages": {language: runtime.packages() for language, runtime in runtimes.items()},
+    }
+    return json.dumps(facts, sort_keys=True)
