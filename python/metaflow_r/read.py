@@ -137,7 +137,7 @@ def vector_type(items: list[Any]) -> Any:
     types = set(map(_type_of, items))
     types.discard(type(None))
     one = next(iter(types)) if len(types) == 1 else None
-    return one if one in _OF_PYTHON or one in ("date", "datetime") else None
+    return one if one in _OF_PYTHON or one in ("date", "datetime", "time", "timedelta") else None
 
 
 _OF_PYTHON: dict[Any, str] = {bool: "logical", int: "integer", float: "double", str: "character"}
@@ -210,7 +210,10 @@ def _plain_list(node: Node) -> Any:
 
 
 def _dict(node: Node) -> Any:
-    keys = [_key(key) for key in items_of(node.fields["keys"])]
+    keys = items_of(node.fields["keys"])
+    if not all(isinstance(key, str) for key in keys):
+        losses.tell("keys that are no texts are names in R, as Python shows them.")
+    keys = [_key(key) for key in keys]
     value = ListSexpVector([from_tree(item) for item in items_of(node.value)])
     return set_attribute(value, "names", StrSexpVector(keys))
 
@@ -219,7 +222,9 @@ def _key(key: Any) -> str:
     if isinstance(key, str):
         return str(_str(key)[0]) if key else ""
     if isinstance(key, Node):
-        return str(key.value)
+        from metaflow_core.values.python_value import from_tree as python_value
+
+        return str(python_value(key))
     return str(key)
 
 
@@ -341,10 +346,15 @@ def _datetime(node: Node) -> Any:
 def _zone_name(node: Node) -> str:
     if "zone" in node.attrs:
         return str(node.attrs["zone"])
-    hours = node.attrs.get("offset", 0) / 3_600_000_000
-    if hours == int(hours) and hours:
-        return f"Etc/GMT{-int(hours):+d}"
-    return "UTC"
+    return zone_of_offset(node.attrs.get("offset", 0) // 60_000_000)
+
+
+def zone_of_offset(minutes: int) -> str:
+    """The time zone in R that is so many minutes east of UTC."""
+    if minutes % 60:
+        losses.tell("R has no time zone for an offset that is no whole number of hours: the moment is given in UTC.")
+        return "UTC"
+    return f"Etc/GMT{-(minutes // 60):+d}" if minutes else "UTC"
 
 
 def _time(node: Node) -> Any:
@@ -379,9 +389,14 @@ def _decimal(node: Node) -> Any:
     from decimal import Decimal
 
     exact = Decimal(str(node.value))
-    if exact.is_finite() and Decimal(float(exact)) != exact and len(exact.as_tuple().digits) > 15:
-        losses.tell("decimal numbers of more than 15 digits are read as numbers of R, which lose digits.")
+    tell_decimals([exact])
     return FloatSexpVector([float(exact)])
+
+
+def tell_decimals(values: list[Any]) -> None:
+    """Tell of decimal numbers that doubles do not hold."""
+    if any(one.is_finite() and len(one.as_tuple().digits) > 15 and type(one)(float(one)) != one for one in values):
+        losses.tell("decimal numbers of more than 15 digits are read as numbers of R, which lose digits.")
 
 
 def _enum(node: Node) -> Any:

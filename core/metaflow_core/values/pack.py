@@ -74,7 +74,7 @@ def _column(items: list[Any]) -> Node:
     typed = _typed(items)
     if typed is not None:
         return Node("list", data=typed)
-    convert = structure.ToJson(_inline).convert
+    convert = structure.ToJson(inline).convert
     texts = [None if item is None else structure.dumps(convert(item)).decode() for item in items]
     return Node("list", layout={"cells": "json"}, data=pa.array(texts, pa.large_string()))
 
@@ -82,10 +82,10 @@ def _column(items: list[Any]) -> Node:
 def cells(data: pa.Array | pa.ChunkedArray) -> list[Tree]:
     """The elements of a column that is held as JSON texts."""
     texts = data.to_pylist()
-    return [None if text is None else structure.from_json(structure.loads(text), _outline) for text in texts]
+    return [None if text is None else structure.from_json(structure.loads(text), outline) for text in texts]
 
 
-def _inline(node: Node) -> str:
+def inline(node: Node) -> str:
     """An array inside a cell: a whole Arrow file, in base64."""
     sink = pa.BufferOutputStream()
     table = pa.table([node.data], names=["item"])
@@ -94,6 +94,6 @@ def _inline(node: Node) -> str:
     return b2a_base64(memoryview(sink.getvalue()), newline=False).decode("ascii")
 
 
-def _outline(text: Any, node: Node) -> None:
+def outline(text: Any, node: Node) -> None:
     column = pa.ipc.open_file(pa.py_buffer(a2b_base64(text))).read_all().column(0)
     node.data = column.chunk(0) if column.num_chunks == 1 else column

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from metaflow_core.values import losses, r_attributes
 from metaflow_core.values.node import Node, Tree
 from metaflow_core.values.pandas_column import column, read_column
 from metaflow_core.values.python_datetime import read_zone, zone
@@ -50,7 +51,9 @@ def _frame(frame: pd.DataFrame, write: ToTree) -> Node:
         plain = frame.columns.dtype == _labels(names).dtype and frame.columns.name is None
     else:
         plain = False
-    if plain:
+    if plain or (not names and _is_counting(frame.columns)):
+        if not names and plain:
+            out.layout["columns"] = "labels"
         for node, name in zip(columns, names, strict=True):
             node.attrs["name"] = name
     else:
@@ -60,7 +63,9 @@ def _frame(frame: pd.DataFrame, write: ToTree) -> Node:
     if not columns:
         out.attrs["rows"] = len(frame)
     _add_index(out, frame.index, write)
-    _add_extras(out, frame, write)
+    kept = frame.attrs.get(r_attributes.KEY)
+    known = kept is not None and r_attributes.write(out, columns, names, kept)
+    _add_extras(out, frame, write, r_attributes.KEY if known else None)
     return out
 
 
@@ -78,9 +83,14 @@ def _is_text(name: str) -> bool:
 
 def _add_index(node: Node, index: pd.Index[Any], write: ToTree) -> None:
     """The index, unless it only counts from 0, which is what an absent one means."""
-    counting = type(index) is pd.RangeIndex and index.start == 0 and index.step == 1 and index.stop == len(index)
-    if not counting or index.name is not None:
+    if not _is_counting(index):
         node.fields["index"] = _index(index, write)
+
+
+def _is_counting(index: pd.Index[Any]) -> bool:
+    if type(index) is not pd.RangeIndex or index.name is not None:
+        return False
+    return bool(index.start == 0 and index.step == 1 and index.stop == len(index))
 
 
 def _add_name(node: Node, name: Any, write: ToTree) -> None:
@@ -88,9 +98,10 @@ def _add_name(node: Node, name: Any, write: ToTree) -> None:
         node.fields["name"] = write(name)
 
 
-def _add_extras(node: Node, value: Any, write: ToTree) -> None:
-    if value.attrs:
-        node.fields["attrs"] = write(dict(value.attrs))
+def _add_extras(node: Node, value: Any, write: ToTree, skip: str | None = None) -> None:
+    attrs = {name: part for name, part in value.attrs.items() if skip is None or name != skip}
+    if attrs:
+        node.fields["attrs"] = write(attrs)
     if not value.flags.allows_duplicate_labels:
         node.attrs["unique_labels"] = True
 
@@ -186,9 +197,11 @@ def _read_frame(tree: Node, read: FromTree) -> pd.DataFrame:
     frame = pd.DataFrame(columns, index=index, copy=False)
     if "columns" in tree.fields:
         frame.columns = read(tree.fields["columns"])
-    else:
+    elif nodes or tree.layout.get("columns") == "labels":
         frame.columns = _labels([node.attrs["name"] for node in nodes])
-    return _with_extras(frame, tree, read)
+    _with_extras(frame, tree, read)
+    r_attributes.read(frame, tree, nodes, read)
+    return frame
 
 
 def _with_extras(value: Any, tree: Node, read: FromTree) -> Any:
@@ -205,6 +218,9 @@ def _read_array(tree: Node, read: FromTree) -> Any:
 
 
 def _read_categorical(tree: Node, read: FromTree) -> Any:
+    dropped = sorted(name.removeprefix("r:") for name in tree.fields if name.startswith("r:"))
+    if dropped:
+        losses.tell(f"it is an R factor with attributes that Python has no place for: {', '.join(dropped)}.")
     return read_column(tree, read)
 
 

@@ -21,6 +21,8 @@ def to_tree(value: Any, write: ToTree) -> Node:
 def from_tree(tree: Node, read: FromTree) -> Any:
     if tree.kind == "na":
         return None
+    if tree.kind == "r.list" and "class" in tree.fields and "POSIXlt" in read(tree.fields["class"]):
+        return _broken_down_times(tree, read)
     items = _items(tree, read)
     if "dim" in tree.fields:
         return _array(tree, items, read)
@@ -39,10 +41,53 @@ def from_tree(tree: Node, read: FromTree) -> Any:
 def _items(tree: Node, read: FromTree) -> list[Any]:
     if tree.data is None:
         return list(read(tree.value) or [])
-    values = columns.to_list(tree.data)
+    data = tree.data
+    if str(data.type).startswith("timestamp[ns"):  # R's numbers are not exact to more than some tenths of a microsecond
+        data = _in_microseconds(data)
+    values = columns.to_list(data)
     if tree.attrs.get("type") == "complex":
         return [None if v is None else complex(*v) if isinstance(v, list) else complex(*v.values()) for v in values]
     return values
+
+
+def _in_microseconds(data: Any) -> Any:
+    """Moments in nanoseconds, rounded."""
+    import pyarrow as pa
+
+    if isinstance(data, pa.ChunkedArray):
+        data = data.combine_chunks()
+    missing = data.is_null().to_numpy(zero_copy_only=False)
+    ticks = data.cast(pa.int64()).fill_null(0).to_numpy()
+    whole = pa.array((ticks + 500) // 1000, pa.int64(), mask=missing if missing.any() else None)
+    return whole.cast(pa.timestamp("us", data.type.tz))
+
+
+def _broken_down_times(tree: Node, read: FromTree) -> Any:
+    """A POSIXlt: one moment, or a list of them, None for NA."""
+    import datetime as dt
+    import zoneinfo
+
+    names = list(read(tree.fields["names"]))
+    parts = dict(zip(names, (item if isinstance(item, list) else [item] for item in _items(tree, read)), strict=True))
+    zones = read(tree.fields["tzone"]) if "tzone" in tree.fields else "UTC"
+    zone = zones if isinstance(zones, str) else zones[0]
+    try:
+        tz: dt.tzinfo | None = dt.timezone.utc if zone == "UTC" else zoneinfo.ZoneInfo(zone) if zone else None
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        losses.tell(f"it is in the time zone {zone!r}, which Python does not know.")
+        tz = None
+    found: list[dt.datetime | None] = []
+    for year, month, day, hour, minute, second, summer in zip(
+        *(parts[name] for name in ("year", "mon", "mday", "hour", "min", "sec", "isdst")), strict=True
+    ):
+        if None in (year, month, day) or second is None:
+            found.append(None)
+            continue
+        first = dt.datetime(1900 + year + month // 12, month % 12 + 1, 1, tzinfo=tz)
+        moment = first + dt.timedelta(days=day - 1, hours=hour, minutes=minute, seconds=second)
+        later = moment.replace(fold=1)
+        found.append(later if summer == 0 and moment.utcoffset() != later.utcoffset() and moment.dst() else moment)
+    return found[0] if len(found) == 1 else found
 
 
 def _array(tree: Node, items: list[Any], read: FromTree) -> Any:
