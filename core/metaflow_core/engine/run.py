@@ -101,16 +101,16 @@ def create_run(
         known = {parameter.artifact for parameter in flow.parameters}
         artifacts.update({name: pk for name, pk in inherited.items() if name in known})
     artifacts["name"] = encode(flow.name)
-    try:
-        tags = check_user_tags(options.tags)
-    except MetaflowTaggingError as error:
-        raise MetaflowTaggingError(f"--tag: {error}") from None
     system_tags = identity.system_tags()
     runtimes = {language: runtime_of(language) for language in sorted(flow.languages)}
     for runtime in runtimes.values():
         system_tags += runtime.system_tags()
     for decorator in flow_decorators(flow):
         system_tags += decorator.system_tags(options.flow_options)
+    try:
+        user_tags = check_user_tags([tag for tag in options.tags if tag not in system_tags])
+    except MetaflowTaggingError as error:
+        raise MetaflowTaggingError(f"--tag: {error}") from None
     graph = flow_to_json(flow)
     run = recording.create_run(
         backend.db,
@@ -120,7 +120,7 @@ def create_run(
             owner=identity.user(),
             identity=identity.identity(),
             system_tags=system_tags,
-            user_tags=[tag for tag in tags if tag not in system_tags],
+            user_tags=user_tags,
             graph=graph,
             graph_fingerprint=blake3.blake3(graph.encode()).hexdigest(),
             artifacts=artifacts,
