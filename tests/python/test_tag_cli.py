@@ -133,6 +133,15 @@ def test_lists(cli: Any, run_flow: Any) -> None:
     assert by_run == "CliFlow/2\tfirst\tsecond\nCliFlow/1\tfirst\n"
 
 
+def test_tags_that_a_run_is_started_with(cli: Any) -> None:
+    many = [text for n in range(51) for text in ("--tag", f"t{n}")]
+    assert "at most 50 user tags, not 51" in failed(cli("run", *many, check=False))
+    assert "no run 'CliFlow/2'" in failed(cli("tag", "list", "--run-id", "2", check=False)), "nothing was registered"
+    cli("run", *many[2:], "--tag", "t1", "--tag", "user:anne")
+    listed = cli("tag", "list", "--run-id", "2", "--hide-system-tags").stdout.splitlines()
+    assert sorted(listed) == sorted(many[3::2]), "one that it has already adds nothing"
+
+
 def test_history(cli: Any) -> None:
     cli("tag", "add", "--run-id", "CliFlow/1", "good", "two\nlines")
     cli("tag", "replace", "--run-id", "1", "--namespace", "", "--remove", "good", "--add", "best", user="will")
