@@ -7,9 +7,10 @@ start_python <- function() {
   if (length(the$core) > 0L) return(invisible())
   Sys.setenv(R_SESSION_INITIALIZED = paste0("PID=", Sys.getpid(), ":NAME=\"metaflow\""))
   use_utf8()
-  if ("reticulate" %in% loadedNamespaces() && reticulate::py_available(initialize = FALSE)) {
+  running <- python_of_reticulate()
+  if (!is.null(running)) {
     reticulate::py_run_string(boot_code())
-    the$python <- reticulate::py_config()$python
+    the$python <- running
   } else {
     facts <- python_facts(find_python())
     boot_python(facts)
@@ -20,15 +21,34 @@ start_python <- function() {
   problem <- Sys.getenv("METAFLOW_BOOT_PROBLEM")
   Sys.unsetenv("METAFLOW_BOOT_PROBLEM")
   if (length(the$core) == 0L) {
+    if (!nzchar(problem)) problem <- "it did not start."
     stop_metaflow(
-      c(
-        paste0("The Python at ", the$python, " can't be used: ", if (nzchar(problem)) problem else "it did not start."),
-        i = "`doctor()` says what does not fit. `install_metaflow()` makes an environment that does."
-      ),
+      if (is.null(running)) {
+        c(
+          paste0("The Python at ", the$python, " can't be used: ", problem),
+          i = "`doctor()` says what does not fit. `install_metaflow()` makes an environment that does."
+        )
+      } else {
+        c(paste0("reticulate has started the Python at ", running, ", which can't be used: ", problem), i = other_python(running))
+      },
       class = "metaflow_python_not_available"
     )
   }
   invisible()
+}
+
+# The Python that reticulate has started, or NULL.
+python_of_reticulate <- function() {
+  if ("reticulate" %in% loadedNamespaces() && reticulate::py_available(initialize = FALSE)) reticulate::py_config()$python
+}
+
+# What to do about a Python that runs already, and does not fit: a process can have only one.
+other_python <- function(running) {
+  candidates <- python_candidates()
+  fit <- setdiff(candidates[file.exists(candidates)], running)
+  again <- "Start R again, and then, before Python is used:"
+  if (length(fit)) return(paste0(again, " Sys.setenv(RETICULATE_PYTHON = \"", fit[[1L]], "\")"))
+  paste(again, "metaflow::install_metaflow()")
 }
 
 # Texts are UTF-8 in the locale "C" too, which is that of cron and of containers, as they are for a Python that starts by
@@ -110,9 +130,12 @@ python_in <- function(env) {
   file.path(env, if (.Platform$OS.type == "windows") "Scripts/python.exe" else "bin/python")
 }
 
+# What chooses a Python by name, and is taken at its word.
+chosen_by <- c("METAFLOW_PYTHON", "RETICULATE_PYTHON")
+
 find_python <- function() {
   candidates <- python_candidates()
-  chosen <- candidates[names(candidates) %in% c("METAFLOW_PYTHON", "RETICULATE_PYTHON")]
+  chosen <- candidates[names(candidates) %in% chosen_by]
   if (length(chosen) && !file.exists(chosen[[1L]])) {
     stop_metaflow(
       paste0(names(chosen)[1L], " is ", chosen[[1L]], ", which does not exist."),

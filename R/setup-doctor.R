@@ -45,9 +45,15 @@ check_packages <- function() {
 }
 
 check_python <- function() {
-  candidates <- python_candidates()
-  found <- tryCatch(find_python(), error = function(e) NULL)
-  if (is.null(found)) {
+  running <- if (is.null(the$python)) python_of_reticulate() else the$python
+  found <- if (is.null(running)) tryCatch(find_python(), error = function(e) e) else running
+  if (inherits(found, "error")) {
+    candidates <- python_candidates()
+    chosen <- intersect(names(candidates), chosen_by)
+    if (length(chosen)) {
+      advice <- paste0("Sys.unsetenv(\"", chosen[[1L]], "\"), or correct it; then install_metaflow() if need be.")
+      return(finding("Python", "bad", conditionMessage(found), advice))
+    }
     looked <- paste0(candidates, " (", names(candidates), ")", collapse = ", ")
     return(finding("Python", "bad", paste("none; looked for", looked), "Call install_metaflow(), or set METAFLOW_PYTHON."))
   }
@@ -55,20 +61,27 @@ check_python <- function() {
   if (inherits(facts, "error")) return(finding("Python", "bad", found, rlang::cnd_message(facts)))
   rows <- finding("Python", "good", paste0(facts$version, " at ", found))
   versions <- python_versions(found)
-  wanted <- rpy2_for(getRversion())
-  for (package in c("metaflow-tandem", "rpy2", "rpy2-rinterface", "pyarrow", "numpy")) {
+  of_rpy2 <- names(rpy2_of_old_r)
+  pip <- paste(shQuote(found), "-m pip install")
+  for (package in c("metaflow-tandem", of_rpy2, "pyarrow", "numpy")) {
     version <- versions[[package]]
-    if (is.null(version)) {
-      rows <- rbind(rows, finding(paste("Python package", package), "bad", "not installed", paste0(
-        "Call install_metaflow(), or: ", found, " -m pip install ", if (package %in% names(wanted)) paste0(package, "==", wanted[[package]]) else package
-      )))
-    } else if (package %in% names(wanted) && !rpy2_fits(version, wanted[[package]], getRversion())) {
-      rows <- rbind(rows, finding(paste("Python package", package), "bad", paste0(version, ", which does not fit R ", getRversion()), paste0(
-        found, " -m pip install ", paste0(names(wanted), "==", unlist(wanted), collapse = " ")
-      )))
+    advice <- paste(c(pip, if (package %in% of_rpy2) rpy2_for(getRversion()) else package), collapse = " ")
+    rows <- rbind(rows, if (is.null(version)) {
+      finding(paste("Python package", package), "bad", "not installed", paste("Call install_metaflow(), or:", advice))
+    } else if (package %in% of_rpy2 && !rpy2_fits(package, version, getRversion())) {
+      finding(paste("Python package", package), "bad", paste0(version, ", which does not fit R ", getRversion()), advice)
     } else {
-      rows <- rbind(rows, finding(paste("Python package", package), "good", version))
-    }
+      finding(paste("Python package", package), "good", version)
+    })
+  }
+  ours <- as.character(utils::packageVersion("metaflow"))
+  theirs <- versions[["metaflow-tandem"]]
+  if (!is.null(theirs) && theirs != ours) {
+    rows <- rbind(rows, finding(
+      "versions", "bad", paste0("the R package is ", ours, ", metaflow-tandem in Python is ", theirs), paste0(
+        "Make them the same: ", pip, " metaflow-tandem==", ours, ", or in the source of that version: R CMD INSTALL ."
+      )
+    ))
   }
   if (all(rows$state == "good")) rows <- rbind(rows, check_bridge())
   rows
@@ -79,22 +92,23 @@ check_bridge <- function() {
   tryCatch(
     {
       start_python()
-      finding("bridge", "good", paste("R and Python work together in process", Sys.getpid()))
+      finding("bridge", "good", "R and Python work together")
     },
     error = function(e) finding("bridge", "bad", conditionMessage(e), "Call install_metaflow(force = TRUE) in a new session.")
   )
 }
 
-# The pins of rpy2 that go with an R: newer ones need a function that R has from 4.5 on.
-rpy2_for <- function(version) {
-  if (version < "4.5.0") {
-    return(list(rpy2 = "3.6.4", `rpy2-rinterface` = "3.6.5", `rpy2-robjects` = "3.6.4"))
-  }
-  list(rpy2 = "3.6.4")
+# The last of rpy2 that goes with an R before 4.5: newer ones need a function that R has from then on.
+rpy2_of_old_r <- c(rpy2 = "3.6.4", `rpy2-rinterface` = "3.6.5", `rpy2-robjects` = "3.6.4")
+
+# What to ask pip for, given the version of R.
+rpy2_for <- function(r) {
+  if (r < "4.5.0") paste0(names(rpy2_of_old_r), "==", rpy2_of_old_r) else "rpy2"
 }
 
-rpy2_fits <- function(version, wanted, r) {
-  r >= "4.5.0" || numeric_version(version, strict = FALSE) <= wanted
+rpy2_fits <- function(package, version, r) {
+  numbers <- numeric_version(sub("[^0-9.].*$", "", version), strict = FALSE)
+  r >= "4.5.0" || isTRUE(numbers <= rpy2_of_old_r[[package]])
 }
 
 # The versions of Python packages, asked of that Python.

@@ -1,11 +1,12 @@
 #' Set up Python for metaflow
 #'
 #' Makes a virtual environment with the Python half of metaflow and what joins it to R, in versions that fit this R.
-#' Nothing needs to be known of Python, but one has to be on the machine.
+#' Nothing needs to be known of Python, but one has to be on the machine. `library(metaflow)` finds the environment in any
+#' later session, without a setting.
 #'
 #' @param python Python to make the environment with. By default the newest of `python3` and its relatives that R can load.
 #' @param source What to install: a directory with the source of metaflow-tandem, or a name that pip understands.
-#' @param envname Directory of the environment.
+#' @param envname Directory of the environment, by default `r-metaflow` in the directory `WORKON_HOME`, or `~/.virtualenvs`.
 #' @param force Whether an environment that is there is made again.
 #' @return The path of the environment's Python, invisibly. `remove_metaflow_env()` removes the environment.
 #' @examples
@@ -17,16 +18,16 @@ install_metaflow <- function(python = NULL, source = "metaflow-tandem", envname 
   if (length(the$core)) {
     stop_metaflow("Python runs in this session already. Call install_metaflow() in a new one.", class = "metaflow_invalid_argument")
   }
-  if (is.null(python)) python <- python_on_path()
+  envname <- path.expand(envname)
   target <- python_in(envname)
+  if (is.null(python) && (force || !file.exists(target))) python <- python_on_path()
   if (force) unlink(envname, recursive = TRUE)
   if (!file.exists(target)) {
     message("Making a virtual environment in ", envname)
     dir.create(dirname(envname), recursive = TRUE, showWarnings = FALSE)
     run_or_stop(python, c("-m", "venv", envname), "The virtual environment could not be made")
   }
-  pins <- rpy2_for(getRversion())
-  packages <- c(paste0(names(pins), "==", unlist(pins)), "pandas", source)
+  packages <- c(rpy2_for(getRversion()), "pandas", if (dir.exists(source)) normalizePath(source) else source)
   message("Installing ", paste(packages, collapse = ", "))
   run_or_stop(target, c("-m", "pip", "install", "--quiet", packages), "The Python packages could not be installed")
   record <- python_records()[[2L]]
@@ -39,6 +40,10 @@ install_metaflow <- function(python = NULL, source = "metaflow-tandem", envname 
 #' @rdname install_metaflow
 #' @export
 remove_metaflow_env <- function(envname = metaflow_env()) {
+  envname <- path.expand(envname)
+  if (dir.exists(envname) && !file.exists(file.path(envname, "pyvenv.cfg"))) {
+    stop_metaflow(paste0(envname, " is not a virtual environment, and was left as it is."), class = "metaflow_invalid_argument")
+  }
   unlink(envname, recursive = TRUE)
   record <- python_records()[[2L]]
   if (file.exists(record) && identical(readLines(record, n = 1L, warn = FALSE), python_in(envname))) unlink(record)

@@ -10,12 +10,15 @@ import re
 import select
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 class Terminal:
@@ -254,3 +257,82 @@ def test_a_notebook(r_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "r$data$": ["r$data$name", "r$data$x"],
         "flow_cl": ["flow_client"],
     }
+
+
+# --- reticulate
+
+WITH_RETICULATE = """
+library(reticulate)
+sys <- import("sys")
+cat("reticulate runs", sys$executable, "\\n")
+library(metaflow)
+start <- function(self) {
+  self$x <- 42L
+  self$text <- import("json")$dumps(list(a = 1L))
+  for (i in 1:3) {
+    made <- lapply(1:500, function(i) r_to_py(list(a = i)))
+    rm(made)
+    gc() # which gives back what Python has made
+  }
+}
+flow <- metaflow("ReticulateFlow") |> step(step = "start", r_function = start, next_step = "end") |> step(step = "end")
+run <- flow |> run()
+"""
+
+
+@pytest.fixture
+def reticulate(r_project: Path) -> None:
+    if subprocess.run(["Rscript", "-e", "quit(status = !requireNamespace('reticulate'))"]).returncode:
+        pytest.skip("reticulate is not installed")
+
+
+def test_reticulate_runs_python_already(run_r: Run, reticulate: None) -> None:
+    env = {"RETICULATE_PYTHON": sys.executable}
+    result = run_r(WITH_RETICULATE, "run", env=env)
+    assert result.stdout.startswith(f"reticulate runs {sys.executable}")
+    assert "Done!" in result.stdout
+    look = """
+        library(reticulate)
+        sys <- import("sys")
+        library(metaflow)
+        data <- flow_client$new("ReticulateFlow")$latest_run$data
+        cat(data$x, data$text, sys$version_info$major, "\\n")
+        """
+    assert run_r(look, env=env).stdout == '42 {"a": 1} 3 \n'
+
+
+def test_reticulate_joins_the_python_that_metaflow_has_started(run_r: Run, reticulate: None) -> None:
+    result = run_r(
+        """
+        library(metaflow)
+        start <- function(self) self$sum <- reticulate::import("operator")$add(40L, 2L)
+        flow <- metaflow("JoinsFlow") |> step(step = "start", r_function = start, next_step = "end")
+        set_namespace(NULL)
+        python <- reticulate::py_config()$python
+        run <- flow |> step(step = "end") |> run()
+        cat(python, reticulate::import("sys")$executable, run$data$sum, "\\n")
+        """,
+        "run",
+    )
+    assert result.stdout.splitlines()[-1] == f"{sys.executable} {sys.executable} 42 "
+
+
+def test_reticulate_runs_a_python_that_does_not_fit(
+    run_r: Run, reticulate: None, r_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", "bare"], check=True)
+    python = r_project / "bare" / "bin" / "python"
+    code = """
+        library(reticulate)
+        use_python("PYTHON", required = TRUE)
+        invisible(import("sys"))
+        library(metaflow)
+        tryCatch(flow_client$new("F"), metaflow_python_not_available = function(e) cat(conditionMessage(e), "\\n"))
+        found <- doctor()
+        """.replace("PYTHON", str(python))
+    said, _, found = run_r(code).stdout.partition("\nok   R")
+    assert f"reticulate has started the Python at {python}, which can't be used" in said
+    assert "No module named 'metaflow_r'" in said
+    assert f'Start R again, and then, before Python is used: Sys.setenv(RETICULATE_PYTHON = "{sys.executable}")' in said
+    assert re.search(rf"BAD +Python package rpy2 +not installed\n .*{python}' -m pip install rpy2", found)

@@ -12,6 +12,7 @@ import sysconfig
 from collections.abc import Iterator
 from importlib import metadata
 
+from metaflow_core import __version__
 from metaflow_core.cli.finding import Finding
 
 DISTRIBUTION = "metaflow-tandem"
@@ -19,10 +20,8 @@ OLDEST_PYTHON = (3, 10)
 # R before 4.5 lacks a function (R_getVar) that newer releases of rpy2 call.
 NEW_R = (4, 5)
 LAST_FOR_OLD_R = {"rpy2": (3, 6, 4), "rpy2-rinterface": (3, 6, 5), "rpy2-robjects": (3, 6, 4)}
-R_INSTALL = {
-    "metaflow": "in the directory of this package's source: R CMD INSTALL .",
-    "reticulate": "in R: install.packages('reticulate')",
-}
+R_PACKAGES = ("metaflow", "cli", "magrittr", "rlang")
+R_INSTALL = "in the source of metaflow-tandem {}: R CMD INSTALL ."
 _REQUIREMENT = re.compile(r"([\w.-]+)(?:\[[^]]*])?\s*(?:>=\s*([\d.]+))?[^;]*(?:;(.*))?")
 
 
@@ -77,6 +76,19 @@ def r() -> Iterator[Finding]:
     """R, rpy2 and the R packages: needed for flows with steps in R, and for nothing else."""
     program = _find_r()
     bridge = {name: version for name in LAST_FOR_OLD_R if (version := _version(name))}
+    home = os.environ.get("R_HOME")
+    if program is None and home:
+        yield Finding(
+            "problem", f"R_HOME is {home}, and there is no R in it.", "unset R_HOME, or: export R_HOME=$(R RHOME)"
+        )
+        return
+    if program is None and bridge:
+        yield Finding(
+            "warning",
+            "R was not found on PATH, so flows with steps in R can't run.",
+            "Install R, such as: apt-get install r-base-core; or: export R_HOME=<where R is>",
+        )
+        return
     if program is None:
         yield Finding("ok", "R is not installed. Only flows with steps in R need it.")
         return
@@ -92,7 +104,7 @@ def r() -> Iterator[Finding]:
         yield Finding(
             "warning",
             "This Python has no shared library, so R can't load it: `Rscript flow.R` will not work.",
-            "Use a Python built with --enable-shared, such as the one of your system, and set RETICULATE_PYTHON to it.",
+            "In R: metaflow::install_metaflow(), which looks for a Python with one, such as that of your system.",
         )
     yield from _r_packages(program)
 
@@ -113,19 +125,26 @@ def _rpy2(r_version: str, bridge: dict[str, str]) -> Iterator[Finding]:
 
 def _r_packages(program: str) -> Iterator[Finding]:
     code = (
-        "for (p in c('metaflow', 'reticulate')) "
+        f"for (p in c({', '.join(map(repr, R_PACKAGES))})) "
         "cat(p, if (nzchar(system.file(package = p))) as.character(packageVersion(p)) else 'missing', '\\n')"
     )
     output = _output([program, "--no-echo", "--no-save", "--no-restore", "--no-init-file", "-e", code])
-    found = dict(re.findall(r"^(metaflow|reticulate) (\S+)", output, re.MULTILINE))
-    missing = [name for name, version in found.items() if version == "missing"]
+    found = dict(re.findall(rf"^({'|'.join(R_PACKAGES)}) (\S+)", output, re.MULTILINE))
     if not found:
         yield Finding("warning", f"R can't tell which packages it has: {output[:200]!r}", "Start R to see why.")
-    elif missing:
+        return
+    missing = [name for name, version in found.items() if version == "missing"]
+    if missing:
+        others = [name for name in missing if name != "metaflow"]
+        fixes = [f"in R: install.packages(c({', '.join(map(repr, others))}))"] if others else []
+        fixes += [R_INSTALL.format(__version__)] if "metaflow" in missing else []
+        text = f"Missing in R: {', '.join(missing)}. Flows with steps in R need it."
+        yield Finding("warning", text, "; ".join(fixes))
+    elif found["metaflow"] != __version__:
         yield Finding(
-            "warning",
-            f"Missing in R: {', '.join(missing)}. Flows written in R need it.",
-            "; ".join(R_INSTALL[name] for name in missing),
+            "problem",
+            f"The R package metaflow is of version {found['metaflow']}, and {DISTRIBUTION} of {__version__}.",
+            R_INSTALL.format(__version__),
         )
     else:
         yield Finding("ok", "R packages: " + ", ".join(f"{name} {version}" for name, version in found.items()))
