@@ -97,6 +97,13 @@ class RCodec:
 
         return reading.from_tree(tree)
 
+    def for_python(self, value: Any) -> Any:
+        """An R value as Python users know them, with the methods of ``rpy2.robjects``."""
+        from rpy2.robjects import conversion, default_converter
+
+        with conversion.localconverter(default_converter):
+            return default_converter.rpy2py(value)
+
     def is_fixed(self, value: Any) -> bool:
         """Whether code that has the value can't change it in place, as is so for nearly all values of R."""
         from metaflow_r import session, sexp

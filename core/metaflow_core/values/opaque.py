@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from metaflow_core import settings
-from metaflow_core.errors import UnreadableArtifact
+from metaflow_core.errors import MetaflowException, UnreadableArtifact
 from metaflow_core.values import registry
 from metaflow_core.values.node import Node
 from metaflow_core.values.registry import FromTree, Unstorable
@@ -28,15 +28,26 @@ class OpaqueValue:
         self.language, self.codec, self.type, self.summary, self.payload = language, codec, type, summary, payload
 
     def load(self) -> Any:
-        """The object itself, as the plugin of its language gives it. ``UnreadableArtifact`` when there is none here."""
+        """The object itself, for use in Python: an R object is one of ``rpy2.robjects``.
+
+        ``UnreadableArtifact`` when its language is not at hand here, or the object can't be loaded there.
+        """
         check_allowed(self.language, self.type)
         codec = registry.codec_of_language(self.language)
         if codec is None:
             raise UnreadableArtifact(
-                f"This {self.type} was written in {self.language} and only {self.language} can load it, "
-                f"which is not at hand here."
+                f"This {self.type} was written in {_spelt(self.language)}, which alone can load it and is not at hand here."
             )
-        return codec.from_tree(self.node(), lambda tree: codec.from_tree(tree, self._no_parts))
+        try:
+            value = codec.from_tree(self.node(), lambda tree: codec.from_tree(tree, self._no_parts))
+        except UnreadableArtifact:
+            raise
+        except MetaflowException as error:
+            raise UnreadableArtifact(
+                f"This {self.type} was written in {_spelt(self.language)}, which loads it. {error}"
+            ) from error
+        for_python = getattr(codec, "for_python", None)
+        return value if for_python is None else for_python(value)
 
     def node(self) -> Node:
         return _node(self.language, self.codec, self.type, self.summary, self.payload)
@@ -45,7 +56,7 @@ class OpaqueValue:
         raise UnreadableArtifact(f"This {self.type} is damaged: an opaque value has no parts.")
 
     def __repr__(self) -> str:
-        return f"<{self.type} written in {self.language}: {self.summary}>"
+        return f"<{self.type} written in {_spelt(self.language)}{': ' if self.summary else ''}{self.summary}>"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, OpaqueValue):
@@ -54,6 +65,11 @@ class OpaqueValue:
 
     def __hash__(self) -> int:
         return hash(self.payload)
+
+
+def _spelt(language: str) -> str:
+    """The name of a language, as people write it."""
+    return {"r": "R", "python": "Python"}.get(language, language)
 
 
 def to_node(value: Any) -> Node:
@@ -114,7 +130,7 @@ def check_allowed(language: str, type: str) -> None:
     """``UnreadableArtifact`` when opaque values are refused by the setting."""
     if settings.get("OPAQUE_ARTIFACTS") == "refuse":
         raise UnreadableArtifact(
-            f"The artifact holds an opaque value ({type}, written in {language}), and loading it could execute code. "
+            f"The artifact holds an opaque value ({type}, written in {_spelt(language)}), and loading it could execute code. "
             f"METAFLOW_OPAQUE_ARTIFACTS=refuse forbids that; unset it if you trust whoever wrote the artifact."
         )
 
