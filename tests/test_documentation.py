@@ -4,6 +4,7 @@ In Markdown, a comment above a fenced block says what it is:
 
     <!-- file: hello.py -->   the block is written to this file
     <!-- run -->              the block runs, as Python, R or shell commands, and ends well
+    <!-- run: anne -->        the same, by this user
     <!-- output -->           the block is what the last run printed; ... stands for anything
 
 The blocks of one page share a fresh directory, in their order. Where R is not set up, a page is tested up to its first
@@ -48,7 +49,7 @@ def test_marked_blocks_of_a_page_work(page: Path, project: Path, request: pytest
         if mark["kind"] == "file":
             (project / mark["name"]).write_text(code, encoding="utf-8")
         elif mark["kind"] == "run":
-            printed = _run(code, mark["language"])
+            printed = _run(code, mark["language"], mark["name"])
         else:
             _compare(printed, code)
 
@@ -74,12 +75,11 @@ def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
     assert (tmp_path / "site" / "index.html").exists()
 
 
-def _run(code: str, language: str) -> str:
+def _run(code: str, language: str, user: str | None) -> str:
     command = {"python": [sys.executable, "-c"], "bash": ["bash", "-ec"], "r": ["Rscript", "-e"]}[language]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    result = subprocess.run(
-        [*command, code], env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=300
-    )
+    environment = {**os.environ, "PATH": path} | ({"METAFLOW_USER": user} if user else {})
+    result = subprocess.run([*command, code], env=environment, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, f"{code}\n{result.stdout}\n{result.stderr}"
     return result.stdout
 
