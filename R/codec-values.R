@@ -1,31 +1,10 @@
 # What the codec in Python leaves to R: what needs R's own functions, or is faster in R's C code.
 
-# Texts one after the other, each with a NUL at its end, and where NA is. NULL instead of the list when some are no text.
-string_bytes <- function(x) {
-  attributes(x) <- NULL
-  missing <- is.na(x)
-  if (any(missing)) x[missing] <- "" else missing <- logical()
-  if (any(Encoding(x) %in% c("latin1"))) x <- enc2utf8(x)
-  if (!all(validUTF8(x))) return(list(NULL, NULL))
-  count <- length(x)
-  starts <- seq.int(1, max(count, 1), by = 1e6)
-  pieces <- lapply(starts, function(start) {
-    writeBin(if (count <= 1e6) x else x[start:min(count, start + 1e6 - 1)], raw(), useBytes = TRUE)
-  })
-  if (count == 0L) pieces <- list(raw())
-  list(pieces, missing)
-}
-
-split_strings <- function(pieces, counts, missing) {
-  parts <- Map(function(piece, count) readBin(piece, "character", n = count, size = NA), pieces, counts)
-  x <- if (length(parts) == 1L) parts[[1L]] else unlist(parts, use.names = FALSE)
-  if (is.null(x)) x <- character()
-  Encoding(x) <- "UTF-8"
-  if (!is.null(missing)) x[missing] <- NA_character_
+latin1_to_utf8 <- function(x) {
+  other <- Encoding(x) == "latin1"
+  x[other] <- enc2utf8(x[other])
   x
 }
-
-look_up <- function(levels, codes) levels[codes]
 
 has_bit64 <- function() requireNamespace("bit64", quietly = TRUE)
 

@@ -9,7 +9,9 @@ import pyarrow as pa
 from metaflow_core.values import buffers
 from metaflow_core.values.node import Node
 
-from metaflow_r import session
+from metaflow_r import session, strings
+from metaflow_r.bitmaps import missing_of
+from metaflow_r.memory import new
 from metaflow_r.read import attributes_of, from_tree, items_of
 from metaflow_r.sexp import (
     NA_INTEGER,
@@ -22,7 +24,7 @@ from metaflow_r.sexp import (
     set_attribute,
 )
 from metaflow_r.times import SECONDS, seconds_of
-from metaflow_r.vectors import from_bytes, from_numbers, from_strings, integer64, missing_of, new, one
+from metaflow_r.vectors import from_booleans, from_bytes, from_numbers, integer64, one
 
 
 def vector(data: Any, layout: dict[str, Any], attrs: dict[str, Any] | None = None) -> Any:
@@ -33,13 +35,11 @@ def vector(data: Any, layout: dict[str, Any], attrs: dict[str, Any] | None = Non
     if t.is_null(type):
         return session.helper("typed_nas")(StrSexpVector([wanted or "logical"]), IntSexpVector([len(data)]))
     if t.is_boolean(type):
-        missing = missing_of(data)
-        values = (data.fill_null(False) if missing is not None else data).to_numpy(zero_copy_only=False)
-        return from_numbers(values, missing)
+        return from_booleans(data)
     if t.is_integer(type) or t.is_floating(type):
         return _numbers(data, wanted)
     if t.is_string(type) or t.is_large_string(type) or t.is_string_view(type):
-        return from_strings(data)
+        return strings.from_arrow(data)
     if t.is_dictionary(type):
         return _factor(data, False)
     if t.is_timestamp(type) or t.is_date(type) or t.is_duration(type) or t.is_time(type):
@@ -186,7 +186,7 @@ def ndarray(node: Node) -> Any:
             flat = numpy_value(node, from_tree)
             if name[0] == "S":
                 flat = np.char.decode(flat, "utf-8", "replace")
-            value = from_strings(pa.array(flat.reshape(-1, order="F").tolist(), pa.large_string()))
+            value = strings.from_arrow(pa.array(flat.reshape(-1, order="F").tolist(), pa.large_string()))
         else:
             array = numpy_value(node, from_tree)
             value = numpy_array(array.reshape(-1, order="F"))
@@ -242,7 +242,7 @@ def column(node: Node) -> Any:
     if node.data is None:
         value: Any = from_tree(node.value) if dtype == "opaque" else _cells(node)
     elif dtype == "period":
-        value = from_strings(pa.array([str(p) for p in _pandas(node)], pa.large_string()))
+        value = strings.from_arrow(pa.array([str(p) for p in _pandas(node)], pa.large_string()))
     elif (
         dtype == "object" and isinstance(node.data, (pa.Array, pa.ChunkedArray)) and node.layout.get("cells") == "json"
     ):

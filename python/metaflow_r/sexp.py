@@ -31,8 +31,7 @@ TYPES: dict[type, str] = {
     ByteSexpVector: "raw",
 }
 VECTORS: dict[str, Any] = {name: cls for cls, name in TYPES.items()}
-
-_LATIN1 = int(rlib.CE_LATIN1)
+SEXPTYPES = {"logical": 10, "integer": 13, "double": 14, "complex": 15, "character": 16, "raw": 24}
 
 
 class NotUtf8(Exception):
@@ -86,8 +85,10 @@ def text_at(vector: Any, position: int) -> str | None:
         return None
     raw: bytes = ffi.string(rlib.R_CHAR(char))
     encoding = rlib.Rf_getCharCE(char)
-    if encoding == _LATIN1:
+    if encoding == rlib.CE_LATIN1:
         return raw.decode("latin-1")
+    if encoding == rlib.CE_BYTES:
+        raise NotUtf8
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -100,7 +101,7 @@ def texts(vector: Any) -> list[str | None]:
 
 
 def address(vector: Any) -> int:
-    """Where the elements of a vector of numbers are."""
+    """Where the elements of a vector are; those of a character vector are addresses of texts."""
     return int(ffi.cast("uintptr_t", rlib.DATAPTR(cdata(vector))))
 
 

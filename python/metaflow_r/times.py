@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 from metaflow_core.values.node import Node
 
+from metaflow_r.memory import numbers
 from metaflow_r.sexp import texts
-from metaflow_r.vectors import array, missing_reals, numbers
+from metaflow_r.vectors import array, missing_reals
 
 SECONDS = {"secs": 1, "mins": 60, "hours": 3600, "days": 86400, "weeks": 604800}
 _POSIXCT = ["POSIXct", "POSIXt"]

@@ -98,7 +98,8 @@ def _is_na(value: Any) -> bool:
 
 
 def _is_na_complex(value: Any) -> bool:
-    from metaflow_r.vectors import missing_reals, numbers
+    from metaflow_r.memory import numbers
+    from metaflow_r.vectors import missing_reals
 
     found = missing_reals(numbers(value, "complex"))
     return found is not None

@@ -8,8 +8,9 @@ import pyarrow as pa
 from metaflow_core.values.node import Node, Tree
 
 from metaflow_r import times
+from metaflow_r.memory import numbers
 from metaflow_r.sexp import cdata, is_null, rlib, texts
-from metaflow_r.vectors import array, missing_reals, numbers, to_arrow
+from metaflow_r.vectors import array, missing_reals, to_arrow
 from metaflow_r.write import HasCode, content, write
 
 

@@ -8,8 +8,9 @@ import pyarrow as pa
 from metaflow_core.values.node import Node
 from metaflow_core.values.registry import Unstorable
 
+from metaflow_r.memory import numbers
 from metaflow_r.sexp import IntSexpVector, texts
-from metaflow_r.vectors import numbers, to_arrow
+from metaflow_r.vectors import to_arrow
 from metaflow_r.write import write
 from metaflow_r.write_classes import class_of, column
 

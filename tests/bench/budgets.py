@@ -24,7 +24,9 @@ def budgets(results: Results) -> list[Budget]:
     ]
     for key, title in CROSSING.items():
         for to in ("Python", "R"):
-            text = f"10 million {title} to {to}, against a plain copy"
+            by_r = "`writeBin()`" if to == "Python" else "`substr()`"
+            against = f"R's own {by_r}" if title.startswith("strings") else "a plain copy"
+            text = f"10 million {title} to {to}, against {against}"
             found.append(Budget(text, ours(f"r.crossing.{key}.{to}"), 2, "x"))
     for kind, name in (("array", "float64 array"), ("table", "Arrow table"), ("frame", "pandas table")):
         for what in ("save", "load"):
