@@ -33,6 +33,7 @@ def run_options(command: str) -> list[click.Parameter]:
         ),
         with_option(f"{variable}_WITH"),
         click.Option(["--run-id-file"], type=click.Path(dir_okay=False), help="Write the run id to this file."),
+        click.Option(["--runner-attribute-file"], type=click.Path(dir_okay=False), hidden=True),
         click.Option(
             ["--namespace", "namespace"], help="Namespace of the client inside tasks; empty for the global one."
         ),
@@ -59,6 +60,7 @@ def prepare(context: FlowContext, options: dict[str, Any]) -> RunOptions:
         limits=Limits(options["max_workers"], options["max_num_splits"], options["max_log_size"]),
         namespace=options["namespace"],
         run_id_file=options["run_id_file"],
+        attribute_file=options["runner_attribute_file"],
         flow_options=context.flow_options,
         program=[*context.program, "--quiet", *arguments],
     )
