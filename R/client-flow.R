@@ -7,7 +7,8 @@ flow_members <- list(
   latest_successful_run = function(x) related(x, field(x, "latest_successful_run")),
   runs = function(x) runs_of(x, character()),
   run = function(x) function(id) named_run(x, id),
-  runs_with_tags = function(x) function(...) runs_of(x, tag_texts(...))
+  runs_with_tags = function(x) function(...) runs_of(x, tag_texts(...)),
+  search = function(x) searching(function() attr(x, "scope"), as.character(x))
 )
 
 runs_of <- function(x, tags) {
@@ -52,18 +53,26 @@ named_run <- function(flow, id) {
 #' - `run(id)`: one run, by its id (text or number), its pathspec, a run object, `"latest_run"` or
 #'   `"latest_successful_run"`. A run of another namespace is the error `metaflow_namespace_mismatch`.
 #' - `runs_with_tags(...)`: a list of the runs that have all of these tags and are in the namespace, the newest first.
+#' - `search("accuracy > 0.9", tags = "candidate", ...)`: runs by values, tags, status, user and time; see [search_runs].
 #' - `is_in_namespace()`: whether a run of the flow is in the namespace of now.
 #' - `summary()`: shows the flow.
 #'
 #' @param flow The name of a flow, or an object of the client that is one.
 #' @return An object of class `flow_client`. It is a text too: `paste()`, `==` and functions that want a text take it.
 #' @examples
-#' \dontrun{
+#' \donttest{
+#' old <- setwd(tempdir()) # where the results of the examples lie
+#' flow <- metaflow("PredictionFlow") |>
+#'   step(step = "start", r_function = function(self) self$model <- lm(mpg ~ wt, mtcars), next_step = "end") |>
+#'   step(step = "end")
+#' run(flow, tag = "crazy_test")
+#'
 #' flow <- flow_client$new("PredictionFlow")
 #' flow$latest_run
-#' flow$run("5")
-#' flow$runs_with_tags("crazy_test", "date:2020-06-01")[[1]]
+#' flow$run("1")
+#' flow$runs_with_tags("crazy_test")[[1]]
 #' as.data.frame(flow$runs)
+#' setwd(old)
 #' }
 #' @name flow_client
 #' @export

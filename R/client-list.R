@@ -105,13 +105,15 @@ repr_html.metaflow_list <- function(obj, ...) {
   repr::repr_html(show_columns(as.data.frame(utils::head(obj, 20L))), ...)
 }
 
-# As texts, without the first column, which is what the objects are in, and without those that tell nothing.
+# As texts, without the first column when all objects are in the same, and without those that tell nothing.
 show_columns <- function(table) {
-  if (ncol(table) > 3L) table <- table[-1L]
+  if (ncol(table) > 3L && length(unique(table[[1L]])) < 2L) table <- table[-1L]
   for (name in names(table)) {
     column <- table[[name]]
     table[[name]] <- if (inherits(column, "POSIXct")) {
       ifelse(is.na(column), "", format(column, "%Y-%m-%d %H:%M:%S"))
+    } else if (inherits(column, "difftime")) {
+      ifelse(is.na(column), "", paste0(format(round(as.numeric(column, units = "secs"), 1L), trim = TRUE), "s"))
     } else if (is.list(column)) {
       vapply(column, paste, "", collapse = ", ")
     } else {
@@ -134,11 +136,18 @@ show_columns <- function(table) {
 #'   `run`, `id`, `tasks` (how many), `created_at`, `finished_at`; for tasks `step`, `id`, `status`, `index`, `attempt`,
 #'   `created_at`, `finished_at`; for artifacts `task`, `id`, `type`, `language`, `size`.
 #' @examples
-#' \dontrun{
+#' \donttest{
+#' old <- setwd(tempdir()) # where the results of the examples lie
+#' flow <- metaflow("PredictionFlow") |>
+#'   step(step = "start", r_function = function(self) self$model <- lm(mpg ~ wt, mtcars), next_step = "end") |>
+#'   step(step = "end")
+#' run(flow, tag = "crazy_test")
+#'
 #' runs <- flow_client$new("PredictionFlow")$runs
 #' runs[[1]]
 #' table <- as.data.frame(runs)
 #' table[table$status == "failed", ]
+#' setwd(old)
 #' }
 #' @export
 as.data.frame.metaflow_list <- function(x, row.names = NULL, optional = FALSE, ...) {

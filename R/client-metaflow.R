@@ -9,14 +9,22 @@ NULL
 #' @section Fields and methods:
 #' - `flows`: a list of the [flows][flow_client] by name, the newest first.
 #' - `flow(name)`: one flow.
+#' - `search(...)`: runs of every flow; see [search_runs].
 #' - `summary()`: shows the flows.
 #'
 #' @return `mf_client$new()` is an object of class `mf_client`. `list_flows()` is a character vector with the names of
 #'   the flows.
 #' @examples
-#' \dontrun{
+#' \donttest{
+#' old <- setwd(tempdir()) # where the results of the examples lie
+#' flow <- metaflow("PredictionFlow") |>
+#'   step(step = "start", r_function = function(self) self$model <- lm(mpg ~ wt, mtcars), next_step = "end") |>
+#'   step(step = "end")
+#' run(flow, tag = "crazy_test")
+#'
 #' list_flows()
 #' mf_client$new()$flow("PredictionFlow")$latest_run
+#' setwd(old)
 #' }
 #' @name mf_client
 #' @export
@@ -39,6 +47,10 @@ mf_members <- list(
     new_list(flows, "flow_client", paste0("flows", if (length(scope) > 1L) paste0(" in the namespace \"", scope[[2L]], "\"")))
   },
   flow = function(x) function(name) flow_client$new(name),
+  search = function(x) {
+    sync_environment()
+    searching(character, "")
+  },
   summary = function(x) function() print(x)
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metaflow_core.errors import MetaflowException
@@ -48,11 +48,11 @@ def found_runs(scope: Scope, query: Query, names: list[str] | None, size: int = 
             )
 
 
-def columns(rows: list[FoundRun], names: list[str] | None) -> dict[str, list[Any]]:
+def columns(rows: Sequence[Mapping[str, Any]], names: list[str] | None) -> dict[str, list[Any]]:
     """The values by name, None where a run has none; a name that is a column already gets a ``_value`` at its end."""
     if names is None:
-        names = sorted({name for row in rows for name in row.values})
-    return {f"{name}_value" if name in FACTS else name: [row.values.get(name) for row in rows] for name in names}
+        names = sorted({name for row in rows for name in row})
+    return {f"{name}_value" if name in FACTS else name: [row.get(name) for row in rows] for name in names}
 
 
 def frame(scope: Scope, query: Query, names: list[str] | None) -> pandas.DataFrame:
@@ -67,7 +67,7 @@ def frame(scope: Scope, query: Query, names: list[str] | None) -> pandas.DataFra
         table[name] = pandas.to_datetime(pandas.Series(times), unit="us", utc=True).astype("datetime64[us, UTC]")
     lasted = pandas.array(table["duration"], dtype="Int64")
     table["duration"] = pandas.to_timedelta(pandas.Series(lasted), unit="us").astype("timedelta64[us]")
-    for name, values in columns(rows, names).items():
+    for name, values in columns([row.values for row in rows], names).items():
         table[name] = pandas.Series(values, dtype=_dtype(values))
     return pandas.DataFrame(table)
 
