@@ -9,7 +9,7 @@ SHELL = /bin/sh
 bin = .venv/bin
 inputs = pyproject.toml constraints.txt tools/setup.sh core/metaflow_core/__init__.py $(wildcard DESCRIPTION NAMESPACE R/*.R)
 
-.PHONY: setup demo test bench lint docs compat clean help
+.PHONY: setup demo test bench lint check-r docs compat clean help
 
 # Stamps: an environment is made again when one of its inputs is newer. The larger one serves for the smaller one too.
 # They hold the path of the checkout, because an environment can't be moved.
@@ -48,6 +48,9 @@ lint: .venv/.dev ## Check style, types and layers
 	@echo "==> import-linter"
 	@$(bin)/lint-imports --no-logo
 
+check-r: .venv/.dev ## Check the R package: lintr, manual pages, R CMD check; ARGS=--no-tests takes half a minute
+	@tools/check_r.sh $(ARGS)
+
 docs: .venv/.dev ## Build the documentation into site/
 	@echo "==> Building site/"
 	@$(bin)/mkdocs build --strict
@@ -57,4 +60,4 @@ clean: ## Remove .venv and everything that was built
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 10

@@ -32,10 +32,17 @@ artifact_members <- list(
 #' @param attempt The number of the task's attempt, from 0. By default the latest one.
 #' @return An object of class `artifact`, which prints as its pathspec and is a text too.
 #' @examples
-#' \dontrun{
+#' \donttest{
+#' old <- setwd(tempdir()) # where the results of the examples lie
+#' flow <- metaflow("PredictionFlow") |>
+#'   step(step = "start", r_function = function(self) self$model <- lm(mpg ~ wt, mtcars), next_step = "end") |>
+#'   step(step = "end")
+#' run(flow, tag = "crazy_test")
+#'
 #' model <- flow_client$new("PredictionFlow")$latest_run$artifacts$model
 #' model$type
 #' model$data
+#' setwd(old)
 #' }
 #' @name artifact
 #' @export

@@ -97,7 +97,7 @@ run_object <- function(pathspec) open_object("run_client", list(pathspec), check
 #' @return An object of class `run_client`, which is a text too.
 #' @examples
 #' \donttest{
-#' setwd(tempdir()) # where the results of the examples lie
+#' old <- setwd(tempdir()) # where the results of the examples lie
 #' flow <- metaflow("PredictionFlow") |>
 #'   step(step = "start", r_function = function(self) self$model <- lm(mpg ~ wt, mtcars), next_step = "end") |>
 #'   step(step = "end")
@@ -110,6 +110,7 @@ run_object <- function(pathspec) open_object("run_client", list(pathspec), check
 #'
 #' flow <- flow_client$new("PredictionFlow")
 #' run_client$new(flow, "latest_run")$summary()
+#' setwd(old)
 #' }
 #' @name run_client
 #' @export

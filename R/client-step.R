@@ -34,7 +34,7 @@ step_members <- list(
 #' @return An object of class `step_client`, which prints as its pathspec and is a text too.
 #' @examples
 #' \donttest{
-#' setwd(tempdir()) # where the results of the examples lie
+#' old <- setwd(tempdir()) # where the results of the examples lie
 #' flow <- metaflow("PredictionFlow") |>
 #'   step(step = "start", r_function = function(self) self$model <- lm(mpg ~ wt, mtcars), next_step = "end") |>
 #'   step(step = "end")
@@ -43,6 +43,7 @@ step_members <- list(
 #' step <- step_client$new("PredictionFlow/1/start")
 #' as.data.frame(step$tasks)
 #' step$a_task$data$model
+#' setwd(old)
 #' }
 #' @name step_client
 #' @export

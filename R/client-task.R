@@ -90,7 +90,7 @@ print.metaflow_task_error <- function(x, ...) {
 #' @return An object of class `task_client`, which prints as its pathspec and is a text too.
 #' @examples
 #' \donttest{
-#' setwd(tempdir()) # where the results of the examples lie
+#' old <- setwd(tempdir()) # where the results of the examples lie
 #' flow <- metaflow("PredictionFlow") |>
 #'   step(step = "start", r_function = function(self) self$model <- lm(mpg ~ wt, mtcars), next_step = "end") |>
 #'   step(step = "end")
@@ -100,6 +100,7 @@ print.metaflow_task_error <- function(x, ...) {
 #' task$data$model
 #' cat(task$stdout)
 #' task_client$new("PredictionFlow/1/start/1", attempt = 0)$exception
+#' setwd(old)
 #' }
 #' @name task_client
 #' @export

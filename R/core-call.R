@@ -1,3 +1,64 @@
+#' Errors
+#'
+#' Every error of the package is a condition of class `metaflow_error` and of a class of its own, so `tryCatch()` can tell
+#' them apart. Flows in Python raise the exceptions of the same table. What the code of a step raises keeps the class it has.
+#'
+#' @section Classes:
+#' - `metaflow_error`: The parent of all of them.
+#' - `metaflow_command`: A command that can't be carried out as it was given.
+#' - `metaflow_usage`: Wrong use of the command line.
+#' - `metaflow_lint_warn`: The flow's graph is invalid.
+#' - `metaflow_invalid_next`: A transition that does not fit the flow.
+#' - `metaflow_parameter_field_failed`: A function that computes a field of a parameter raised.
+#' - `metaflow_parameter_field_type_mismatch`: A field of a parameter has the wrong type.
+#' - `metaflow_bad_step_decorator`: A step decorator stands where there is no step.
+#' - `metaflow_bad_flow_decorator`: A flow decorator stands where there is no flow.
+#' - `metaflow_duplicate_step_decorator`: A decorator that may appear once was given twice for one step.
+#' - `metaflow_duplicate_flow_decorator`: A decorator that may appear once was given twice for one flow.
+#' - `metaflow_unknown_step_decorator`: No step decorator has this name.
+#' - `metaflow_unknown_flow_decorator`: No flow decorator has this name.
+#' - `metaflow_invalid_decorator_attribute`: A decorator does not take this argument, or not this value.
+#' - `metaflow_data_missing`: Stored data that should be there is not.
+#' - `metaflow_unserializable_value`: A value that can't be stored as an artifact. `path` leads to the bad element.
+#' - `metaflow_unreadable_artifact`: A stored artifact that can't be read here: damaged, refused, or of a newer
+#'   format.
+#' - `metaflow_merge_artifacts`: `merge_artifacts` was used outside a join, or in a way that does not fit it.
+#' - `metaflow_unhandled_in_merge_artifacts`: Artifacts differ between branches. `artifact_names` lists them.
+#' - `metaflow_missing_in_merge_artifacts`: Artifacts named in `include` are in no branch. `artifact_names` lists
+#'   them.
+#' - `metaflow_not_found`: The object that was asked for does not exist.
+#' - `metaflow_namespace_mismatch`: The object exists, but in another namespace.
+#' - `metaflow_invalid_pathspec`: A pathspec with the wrong number of parts, or with a part that is no name.
+#' - `metaflow_invalid_search`: A search for runs that can't be understood, or names what no run has.
+#' - `metaflow_tagging_error`: A change of tags that is not allowed.
+#' - `metaflow_unknown_user`: No user name could be determined.
+#' - `metaflow_metadata`: The metadata database can't be used: unreachable, read-only, damaged or too new.
+#' - `metaflow_storage`: The artifact store can't be used: unreachable, read-only or full.
+#' - `metaflow_plugin`: A plugin can't be loaded, or none provides what was asked for.
+#' - `metaflow_timeout`: A step ran longer than its `@timeout`.
+#' - `metaflow_failure_handled_by_catch`: What `@catch` stores when the task's process died without an exception.
+#' - `metaflow_task_died`: A task's process ended without reporting a result.
+#' - `metaflow_run_failed`: The run did not succeed.
+#' - `metaflow_internal`: A mistake of this package; please report it.
+#' - `metaflow_invalid_argument`: A function was given what it does not take.
+#' - `metaflow_attribute_error`: There is no artifact, input or field of this name, or it can't be set.
+#' - `metaflow_unknown_member`: An object of the client has no field or method of this name.
+#' - `metaflow_unchangeable`: An assignment to what can't be changed, such as the results of a run.
+#' - `metaflow_python_not_available`: No Python with metaflow-tandem was found, or it can't be used.
+#' - `metaflow_r_not_available`: R, rpy2 or this package can't be used by a flow in Python.
+#' - `metaflow_task_error`: What [catch()] stores, and `task$exception`: the error that ended a task, whatever it was, with
+#'   `type` and `stacktrace`. It is no `metaflow_error`.
+#'
+#' Any other exception of Python has a class made of its name, as `metaflow_value_error`.
+#'
+#' @examples
+#' tryCatch(
+#'   metaflow("HelloFlow") |> step(step = "start", next_stp = "end"),
+#'   metaflow_invalid_argument = function(e) cat(conditionMessage(e), "\n")
+#' )
+#' @name metaflow_error
+NULL
+
 # Calls a function of the Python side. Its errors come back as values, and are raised here as conditions.
 call_core <- function(name, ...) {
   if (length(the$core) == 0L) start_python()

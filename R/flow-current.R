@@ -4,10 +4,8 @@
 #'   `"username"`, `"namespace"`, `"retry_count"`, `"tags"`, ... Without it, an object with all of them: `current()$run_id`.
 #' @return The field. `NULL` outside a task, and for `"origin_run_id"` in a run that resumes none.
 #' @examples
-#' \dontrun{
 #' start <- function(self) {
 #'   print(paste("run", current("run_id"), "of", current()$flow_name))
-#' }
 #' }
 #' @export
 current <- function(value) {

@@ -13,11 +13,16 @@
 #' @return The run, as from [run_client], invisibly. A run that fails is an error of class `metaflow_run_failed` in a
 #'   session, and exit status 1 of Rscript.
 #' @examples
-#' \dontrun{
-#' metaflow("HelloFlow") |>
-#'   step(step = "start", next_step = "end") |>
-#'   step(step = "end") |>
-#'   run(tag = c("a", "b"), max_workers = 2)
+#' \donttest{
+#' old <- setwd(tempdir()) # where the results of the examples lie
+#' flow <- metaflow("HelloFlow") |>
+#'   parameter("alpha", default = 0.5) |>
+#'   step(step = "start", r_function = function(self) self$beta <- self$alpha * 2, next_step = "end") |>
+#'   step(step = "end")
+#' made <- run(flow, alpha = 0.7, tag = c("a", "b"), max_workers = 2)
+#' made$data$beta
+#' run(flow, show = TRUE)
+#' setwd(old)
 #' }
 #' @export
 run <- function(flow, ...) {

@@ -81,7 +81,10 @@ length.metaflow_self <- function(x) length(names(x))
 
 #' @export
 `[.metaflow_self` <- function(x, i) {
-  stop_metaflow("One artifact is self$x or self[[\"x\"]]; several are lapply(names, function(n) self[[n]]).", class = "metaflow_invalid_argument")
+  stop_metaflow(
+    "One artifact is self$x or self[[\"x\"]]; several are as.list(self)[c(\"x\", \"y\")].",
+    class = "metaflow_invalid_argument"
+  )
 }
 
 #' @export
@@ -107,6 +110,10 @@ str.metaflow_self <- function(object, ...) cat("", format(object), "\n")
 #' @param self The first argument of a step's function.
 #' @param name Name of an artifact. Steps that follow do not see it.
 #' @return `self`, invisibly.
+#' @examples
+#' tidy <- function(self) {
+#'   delete_artifact(self, "raw_data")
+#' }
 #' @export
 delete_artifact <- function(self, name) {
   call_core("delete", check_name(name))
@@ -121,6 +128,11 @@ delete_artifact <- function(self, name) {
 #'
 #' @param self The first argument of a step's function.
 #' @return A list with one list per foreach, the outermost first: its index from 0, its number of tasks, its element.
+#' @examples
+#' fit <- function(self) {
+#'   outermost <- foreach_stack(self)[[1]]
+#'   cat("task", outermost[[1]] + 1, "of", outermost[[2]], "for", outermost[[3]])
+#' }
 #' @export
 foreach_stack <- function(self) {
   call_core("foreach_stack")

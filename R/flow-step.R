@@ -90,7 +90,10 @@ step.metaflow_flow <- function(object, ..., step, r_function = NULL, foreach = N
   for (argument in c("foreach", "condition")) {
     value <- get(argument)
     if (!is.null(value) && !(is_string(value) && nzchar(value))) {
-      refuse(argument, " must be the name of an artifact, not ", show_value(value), ".", if (!is.character(value)) " Set it on self in this step.")
+      refuse(
+        argument, " must be the name of an artifact, not ", show_value(value), ".",
+        if (!is.character(value)) " Set it on self in this step."
+      )
     }
   }
   if (!is.null(num_parallel) && !(is.numeric(num_parallel) && length(num_parallel) == 1L && num_parallel %in% round(num_parallel))) {

@@ -9,6 +9,9 @@
 #' @examples
 #' \dontrun{
 #' set_metadata("local@@/home/anne/project")
+#' set_metadata("postgresql://anne@@db.example.org/metaflow")
+#' }
+#' \donttest{
 #' get_metadata()
 #' reset_default_metadata()
 #' }

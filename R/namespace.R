@@ -11,14 +11,24 @@
 #'   which has every run.
 #' @return The namespace from now on, `NULL` for the global one; invisibly by those that change it.
 #' @examples
-#' \dontrun{
-#' set_namespace("user:will")
+#' \donttest{
+#' old <- setwd(tempdir()) # where the results of the examples lie
+#' flow <- metaflow("PredictionFlow") |>
+#'   step(step = "start", r_function = function(self) self$model <- lm(mpg ~ wt, mtcars), next_step = "end") |>
+#'   step(step = "end")
+#' run(flow, tag = "crazy_test")
+#'
+#' set_namespace("crazy_test")
 #' flow_client$new("PredictionFlow")$latest_run
 #'
 #' set_namespace(NULL)
-#' flow_client$new("PredictionFlow")$run("5")
+#' flow_client$new("PredictionFlow")$run("1")
+#'
+#' set_namespace("user:will")
+#' try(flow_client$new("PredictionFlow")$run("1"))
 #'
 #' set_default_namespace()
+#' setwd(old)
 #' }
 #' @export
 set_namespace <- function(ns) {
@@ -54,8 +64,15 @@ set_default_namespace <- function() {
 #' @return A data frame with a row per namespace, those of users and deployments first: `namespace`, `runs` (how many),
 #'   `since` and `latest` (when the first and the last of them started), and `owners`, a list of those who ran them.
 #' @examples
-#' \dontrun{
+#' \donttest{
+#' old <- setwd(tempdir()) # where the results of the examples lie
+#' flow <- metaflow("PredictionFlow") |>
+#'   step(step = "start", r_function = function(self) self$model <- lm(mpg ~ wt, mtcars), next_step = "end") |>
+#'   step(step = "end")
+#' run(flow, tag = "crazy_test")
+#'
 #' list_namespaces("PredictionFlow")
+#' setwd(old)
 #' }
 #' @export
 list_namespaces <- function(flow = NULL, system = FALSE) {

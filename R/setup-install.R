@@ -59,7 +59,10 @@ python_on_path <- function() {
   stop_metaflow(
     c(
       "No Python from 3.10 on was found that R can load.",
-      i = "Install one: on Debian and Ubuntu, apt-get install python3 python3-venv libpython3-dev. Or name it: install_metaflow(python = \"...\")."
+      i = paste(
+        "Install one: on Debian and Ubuntu, apt-get install python3 python3-venv libpython3-dev.",
+        "Or name it: install_metaflow(python = \"...\")."
+      )
     ),
     class = "metaflow_python_not_available"
   )

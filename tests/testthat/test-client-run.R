@@ -157,6 +157,7 @@ test_that("`$` completes", {
 test_that("summary() shows a run", {
   local_results("anne")
   run <- run_client$new("FeatureFlow/2")
-  expect_output(expect_identical(run$summary(), run), "FeatureFlow/2.*status +completed.*steps +start, double \\(3 tasks\\), join, end.*tags +crazy_test, xyz_features")
+  shown <- "FeatureFlow/2.*status +completed.*steps +start, double \\(3 tasks\\), join, end.*tags +crazy_test, xyz_features"
+  expect_output(expect_identical(run$summary(), run), shown)
   expect_output(summary(run$parent), "FeatureFlow.*namespace +user:anne.*runs +2.*latest run +FeatureFlow/4")
 })

@@ -1,18 +1,18 @@
 test_that("latest_run is the latest run of the user", {
   local_results("anne")
-  run <- flow_client$new('PredictionFlow')$latest_run
+  run <- flow_client$new("PredictionFlow")$latest_run
   expect_equal(as.character(run), "PredictionFlow/8")
 
   withr::local_envvar(METAFLOW_USER = "will")
-  run <- flow_client$new('PredictionFlow')$latest_run
+  run <- flow_client$new("PredictionFlow")$latest_run
   expect_equal(as.character(run), "PredictionFlow/5")
 })
 
 test_that("set_namespace shows the results of another user", {
   local_results("anne")
   expect_equal(get_namespace(), "user:anne")
-  expect_equal(set_namespace('user:will'), "user:will")
-  run <- flow_client$new('PredictionFlow')$latest_run
+  expect_equal(set_namespace("user:will"), "user:will")
+  run <- flow_client$new("PredictionFlow")$latest_run
   expect_true(run == "PredictionFlow/5")
   expect_equal(get_namespace(), "user:will")
   expect_equal(set_default_namespace(), "user:anne")
@@ -20,7 +20,7 @@ test_that("set_namespace shows the results of another user", {
 
 test_that("a run of another namespace is an error that says how to switch, and then is no error", {
   local_results("anne")
-  error <- expect_error(flow_client$new('PredictionFlow')$run("5"), class = "metaflow_namespace_mismatch")
+  error <- expect_error(flow_client$new("PredictionFlow")$run("5"), class = "metaflow_namespace_mismatch")
   expect_s3_class(error, "metaflow_error")
   expect_match(conditionMessage(error), 'set_namespace("user:will")', fixed = TRUE)
   expect_match(conditionMessage(error), "set_namespace(NULL)", fixed = TRUE)
@@ -33,8 +33,8 @@ test_that("a run of another namespace is an error that says how to switch, and t
   )
   for (reference in outside) expect_error(eval(reference), class = "metaflow_namespace_mismatch")
 
-  set_namespace('user:will')
-  expect_true(flow_client$new('PredictionFlow')$run("5")$successful)
+  set_namespace("user:will")
+  expect_true(flow_client$new("PredictionFlow")$run("5")$successful)
 })
 
 test_that("relative references see what is in the namespace", {
@@ -65,18 +65,18 @@ test_that("the global namespace has everything", {
   local_results("anne")
   expect_null(set_namespace(NULL))
   expect_null(get_namespace())
-  flow <- flow_client$new('PredictionFlow')
+  flow <- flow_client$new("PredictionFlow")
   expect_true(flow$run("5") == "5")
   expect_equal(names(flow$runs), as.character(8:1))
 })
 
 test_that("any tag is a namespace", {
   local_results("will")
-  set_namespace('xyz_features')
-  run <- flow_client$new('FeatureFlow')$latest_run
+  set_namespace("xyz_features")
+  run <- flow_client$new("FeatureFlow")$latest_run
   expect_equal(as.character(run), "FeatureFlow/2")
   expect_true("user:anne" %in% run$tags)
-  expect_error(flow_client$new('PredictionFlow'), class = "metaflow_namespace_mismatch")
+  expect_error(flow_client$new("PredictionFlow"), class = "metaflow_namespace_mismatch")
   expect_equal(list_flows(), "FeatureFlow")
 })
 
