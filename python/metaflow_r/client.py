@@ -251,6 +251,12 @@ def _namespaces(flow: Any, system: Any) -> Any:
     )
 
 
+def _collect_garbage(*arguments: Any) -> Any:
+    from metaflow_r.garbage import collect
+
+    return collect(*arguments)
+
+
 def _setting(name: str) -> Callable[..., Any]:
     """One of the functions that choose or tell what is read; NULL is None."""
 
@@ -321,6 +327,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "client_tag_history": _tag_history,
     "client_flows": _flows,
     "list_namespaces": _namespaces,
+    "collect_garbage": _collect_garbage,
     "namespace": _setting("namespace"),
     "get_namespace": _setting("get_namespace"),
     "default_namespace": _setting("default_namespace"),

@@ -21,6 +21,7 @@ SURFACE = [
     "Step",
     "Task",
     "catch",
+    "collect_garbage",
     "current",
     "default_metadata",
     "default_namespace",

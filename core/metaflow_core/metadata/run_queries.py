@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from metaflow_core.errors import MetaflowNotFound
 from metaflow_core.metadata.database import Database
 from metaflow_core.metadata.search import Place, find
 from metaflow_core.metadata.search_terms import Condition, Fact, Tag
@@ -87,7 +88,11 @@ def runs_by_id(db: Database, flow_pk: int, ids: Sequence[str]) -> list[StoredRun
 
 
 def run_by_pk(db: Database, pk: int) -> StoredRun:
-    return StoredRun(*db.execute(f"SELECT {_COLUMNS} FROM runs r WHERE r.pk = ?", (pk,))[0])
+    """The run, or ``MetaflowNotFound``."""
+    rows = db.execute(f"SELECT {_COLUMNS} FROM runs r WHERE r.pk = ?", (pk,))
+    if not rows:
+        raise MetaflowNotFound("This run is not there any more: garbage collection has removed it.")
+    return StoredRun(*rows[0])
 
 
 def tags_of(db: Database, run_pks: Sequence[int]) -> dict[int, Tags]:

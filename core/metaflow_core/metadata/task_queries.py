@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from metaflow_core.errors import MetaflowNotFound
 from metaflow_core.metadata.contents import COLUMNS
 from metaflow_core.metadata.database import Database, Row
 from metaflow_core.metadata.recording import PARAMETERS_STEP, PARAMETERS_TASK
@@ -91,7 +92,11 @@ def task_by_id(db: Database, run_pk: int, step: str, id: str) -> StoredTask | No
 
 
 def task_by_pk(db: Database, pk: int) -> StoredTask:
-    return StoredTask(*db.execute(f"SELECT {_COLUMNS} FROM tasks t WHERE t.pk = ?", (pk,))[0])
+    """The task, or ``MetaflowNotFound``."""
+    rows = db.execute(f"SELECT {_COLUMNS} FROM tasks t WHERE t.pk = ?", (pk,))
+    if not rows:
+        raise MetaflowNotFound("This task is not there any more: garbage collection has removed its run.")
+    return StoredTask(*rows[0])
 
 
 def find_tasks(db: Database, run_pk: int, step: str, before: int = NEWEST, limit: int = 500) -> list[StoredTask]:

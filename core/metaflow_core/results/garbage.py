@@ -263,7 +263,7 @@ def _ended_before(older_than: str | timedelta | None, started: int) -> int | Non
             age = timedelta.max
     if age < timedelta(0):
         raise MetaflowException(f"{source}An age can't be negative: {show(older_than)}. Nothing was removed.")
-    return started - int(age / timedelta(microseconds=1))
+    return max(0, started - int(age / timedelta(microseconds=1)))
 
 
 def _checked_statuses(status: str | Iterable[str] | None) -> list[str]:

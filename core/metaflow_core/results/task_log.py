@@ -74,7 +74,8 @@ class TaskLog:
         """Where the log is: for a task that was taken over, where the task that ran has left it."""
         from metaflow_core.store.logs import log_key
 
-        db, row = self._scope.backend.db, self._row
+        db = self._scope.backend.db
+        row = task_queries.task_by_pk(db, self._row.pk)  # the run that was resumed may have been removed since
         while row.origin_task_pk is not None:
             row = task_queries.task_by_pk(db, row.origin_task_pk)
         flow, run, step, task = task_queries.full_address(db, row.pk)
