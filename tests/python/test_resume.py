@@ -664,6 +664,52 @@ def test_a_run_whose_driver_was_killed(run_flow: Any, project: Path) -> None:
     assert second.data.pids[0] == quick.data.pid, "what was finished was not calculated again"
 
 
+GANG = """
+    from pathlib import Path
+    from metaflow import FlowSpec, current, parallel, step
+
+    class Gang(FlowSpec):
+        @step
+        def start(self):
+            self.next(self.train, num_parallel=3)
+
+        @parallel
+        @step
+        def train(self):
+            print("train", current.parallel.node_index, flush=True)
+            if current.parallel.node_index == 1 and not Path("go").exists():
+                raise RuntimeError("told to")
+            self.next(self.join)
+
+        @step
+        def join(self, inputs):
+            self.next(self.end)
+
+        @step
+        def end(self):
+            pass
+
+    if __name__ == "__main__":
+        Gang()
+"""
+
+
+def test_a_gang_runs_again_as_a_whole(run_flow: Any, project: Path) -> None:
+    run_flow(GANG, "run", check=False)
+    said = dict(preview(run_flow("flow.py", "resume", "--dry-run")))
+    assert said["train"].endswith("): its tasks run at once, and not all of them were finished")
+    assert said["join"] == "runs: it follows train"
+    (project / "go").touch()
+    refused = run_flow("flow.py", "resume", "--max-workers", "2", check=False)
+    assert refused.returncode == 1 and "num_parallel=3 needs as many workers, and there are 2." in refused.stderr
+    resumed = run_flow("flow.py", "resume")
+    assert sorted(re.findall(r"train \d", resumed.stdout)) == ["train 0", "train 1", "train 2"]
+    assert [run.id for run in Flow("Gang")] == ["2", "1"]
+    assert "train" not in run_flow("flow.py", "resume", "join").stdout
+    refused = run_flow("flow.py", "resume", "train", "--max-workers", "2", check=False)
+    assert "num_parallel=3 needs as many workers" in refused.stderr
+
+
 STORED = """
     from metaflow import FlowSpec, IncludeFile, Parameter, step
 

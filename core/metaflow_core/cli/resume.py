@@ -11,6 +11,7 @@ from metaflow_core.cli.flow import FlowContext
 from metaflow_core.cli.run import prepare, run_options
 from metaflow_core.engine.resume import find_origin, plan_resume
 from metaflow_core.engine.run import create_run, execute, open_compute
+from metaflow_core.errors import CommandException
 from metaflow_core.graph.parameters import Given, ParameterContext, evaluate, key
 from metaflow_core.metadata import liveness, recording, run_queries
 
@@ -41,6 +42,11 @@ def _resume(context: FlowContext, /, step: str | None, origin_run_id: str | None
             for line in preview(flow, plan, origin_tasks(backend.db, origin.pk)):
                 click.echo(f"  {line}")
             return 0
+        if plan.at_once > run.limits.max_workers:
+            raise CommandException(
+                f"num_parallel={plan.at_once} needs as many workers, and there are {run.limits.max_workers}. "
+                f"Raise it: --max-workers {plan.at_once}"
+            )
         context.banner(f"Resuming {about}")
         # The origin's parameters are taken over as they are. One that it did not have yet gets its default.
         had = recording.artifacts(backend.db, origin.parameters_pk, 0)

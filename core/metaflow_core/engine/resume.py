@@ -8,20 +8,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from metaflow_core.engine.plan import Plan
+from metaflow_core.engine.resume_gangs import gangs_to_run
 from metaflow_core.errors import CommandException
 from metaflow_core.graph.model import FlowDef
 from metaflow_core.metadata import cloning, recording
 from metaflow_core.metadata.database import Database
 from metaflow_core.metadata.recording import RunRow
 
+_GANG = "its tasks run at once, and not all of them were finished"
+
 
 @dataclass(slots=True)
 class ResumePlan:
-    """``take`` are the steps whose finished tasks are taken over; ``rerun`` says of each other step why it runs."""
+    """``take`` are the steps whose finished tasks are taken over; ``rerun`` says of each other step why it runs.
+
+    ``at_once`` tasks, those of the largest gang that is begun anew, must be able to run at the same time.
+    """
 
     origin: RunRow
     take: list[str]
     rerun: dict[str, str]
+    at_once: int = 1
 
 
 def plan_resume(db: Database, flow: FlowDef, origin: RunRow, step: str | None) -> ResumePlan:
@@ -40,6 +47,12 @@ def plan_resume(db: Database, flow: FlowDef, origin: RunRow, step: str | None) -
         # What it led to in the old graph as well: a task is taken over only together with all that led to it.
         for follower in flow.downstream(name) | _downstream(old, name):
             rerun.setdefault(follower, reason if follower == name else f"it follows {name}")
+    at_once = 1
+    if any(node.transition is not None and node.transition.kind == "parallel" for node in flow):
+        for gang in gangs_to_run(flow, cloning.origin_tasks(db, origin.pk), rerun):
+            at_once = max(at_once, gang.size)
+            for follower in flow.downstream(gang.step) if gang.begun else ():
+                rerun.setdefault(follower, _GANG if follower == gang.step else f"it follows {gang.step}")
     take = [name for name in flow.steps if name not in rerun]
     # A driver that was killed or interrupted at the very end leaves all tasks finished, and the run not.
     complete = db.execute("SELECT 1 FROM runs WHERE pk = ? AND status = 'completed'", (origin.pk,))
@@ -48,7 +61,7 @@ def plan_resume(db: Database, flow: FlowDef, origin: RunRow, step: str | None) -
             f"Run {flow.name}/{origin.id} is complete, there is nothing to resume. Name the step to run again from: "
             f"resume STEP. Steps: {', '.join(flow.steps)}."
         )
-    return ResumePlan(origin, take, rerun)
+    return ResumePlan(origin, take, rerun, at_once)
 
 
 def take_over(db: Database, flow: FlowDef, resume: ResumePlan, run: RunRow) -> tuple[Plan, int, int]:
