@@ -132,7 +132,8 @@ def r_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
             source.mkdir(exist_ok=True)
             for part in ("DESCRIPTION", "NAMESPACE"):
                 shutil.copy(ROOT / part, source)
-            shutil.copytree(ROOT / "R", source / "R", dirs_exist_ok=True)
+            for folder in ("R", "inst"):
+                shutil.copytree(ROOT / folder, source / folder, dirs_exist_ok=True)
             library.mkdir(exist_ok=True)
             command = ["R", "CMD", "INSTALL", "--no-docs", "--no-test-load", f"--library={library}", str(source)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
