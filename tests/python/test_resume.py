@@ -305,6 +305,14 @@ def test_what_can_not_be_resumed(fails_at: Any, run_flow: Any, arguments: tuple[
     assert [run.id for run in Flow("Again")] == ["1"], "nothing was registered"
 
 
+def test_parameters_can_not_be_given(run_flow: Any) -> None:
+    run_flow(FLOW, "run")
+    result = run_flow("flow.py", "resume", "end", "--base", "3", check=False)
+    assert result.returncode == 2
+    assert "--base can't be given: the parameters are those of the run that is resumed." in result.stderr
+    assert "No such option '--bose'" in run_flow("flow.py", "resume", "--bose", "3", check=False).stderr
+
+
 def test_nothing_to_resume(run_flow: Any) -> None:
     result = run_flow(FLOW, "resume", check=False)
     assert result.returncode == 1

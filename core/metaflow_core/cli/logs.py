@@ -80,11 +80,14 @@ def scrub(context: FlowContext, reference: str, stdout: bool, stderr: bool, both
 
 
 def _check_scrubbable(task: Task) -> None:
-    origin = task.origin_pathspec
-    if origin is not None:
+    ran, origin = task, task.origin_pathspec
+    while origin is not None:  # a run that was resumed may have been resumed again
+        ran = Task._at(task._scope, tuple(origin.split("/")), check=False)
+        origin = ran.origin_pathspec
+    if ran is not task:
         raise CommandException(
-            f"The task {task.pathspec} was taken over by resume, and its log is that of {origin}. Remove it there: "
-            f"logs scrub {origin.partition('/')[2]}"
+            f"The task {task.pathspec} was taken over by resume, and its log is that of {ran.pathspec}. Remove it "
+            f"there: logs scrub {ran.pathspec.partition('/')[2]}"
         )
     if task.status == "running":
         raise CommandException(f"The task {task.pathspec} is still running. Remove its log when it has ended.")

@@ -69,7 +69,25 @@ def _about(context: FlowContext, origin: recording.RunRow) -> str:
     return f"{context.flow.name}/{origin.id}{of}, which {_FATE[liveness.status(row)]}."
 
 
-resume_command = click.Command(
+class _Command(click.Command):
+    """Says why it has no options for parameters."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            context = ctx.find_object(FlowContext)
+            names = [parameter.name for parameter in context.flow.parameters] if context else []
+            if error.option_name.lstrip("-") not in names:
+                raise
+            raise click.UsageError(
+                f"{error.option_name} can't be given: the parameters are those of the run that is resumed. "
+                f"To choose them, start a run of its own: run {error.option_name} ...",
+                ctx,
+            ) from None
+
+
+resume_command = _Command(
     "resume",
     params=[
         click.Argument(["step"], required=False),
