@@ -56,8 +56,8 @@ class PythonRuntime:
 
         return installed()
 
-    def source(self, step: StepDef) -> str | None:
-        """None: the code of a flow's class is in a file, or in a notebook."""
+    def source(self, flow: FlowDef, step: StepDef) -> str | None:
+        """None: the code of a flow's class is in its file, or in a notebook."""
         return None
 
     def describe_error(self, error: BaseException) -> tuple[str, str]:

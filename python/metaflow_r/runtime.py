@@ -65,13 +65,18 @@ class RRuntime:
         found = session.helper("loaded_packages")()
         return dict(zip(strings(found.names), strings(found), strict=True))
 
-    def source(self, step: StepDef) -> str | None:
-        """The function as R prints it."""
+    def source(self, flow: FlowDef, step: StepDef) -> str | None:
+        """A function that was typed in a session, or that the script has from another file, as R prints it."""
         from metaflow_r import functions, session
         from metaflow_r.text import text
 
         body = functions.function_of(step.body)
-        return None if body is None else text(session.helper("function_text")(body.function()))
+        if body is None or body.file:
+            return None
+        from rpy2.rinterface import NA_Character, StrSexpVector
+
+        file = StrSexpVector([flow.file or NA_Character])
+        return text(session.helper("function_text")(body.function(), file)) or None
 
     def describe_error(self, error: BaseException) -> tuple[str, str]:
         """The name of the condition's class, and the R calls that led to it."""

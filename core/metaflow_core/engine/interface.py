@@ -24,8 +24,8 @@ class LanguageRuntime(Protocol):
     def packages(self) -> dict[str, str]:
         """The packages that steps can use, by name, with their versions. Asked once per run, so it should be quick."""
 
-    def source(self, step: StepDef) -> str | None:
-        """The text of a step's code that is in no file, such as a function of a session; None when there is none."""
+    def source(self, flow: FlowDef, step: StepDef) -> str | None:
+        """The text of a step's code that is neither in the flow's file nor in the step's; None when there is none."""
 
     def run_step(self, flow: FlowDef, step: StepDef, state: TaskState) -> None:
         """Run the body of ``step``. It reads and sets artifacts, and calls ``next``, through ``state``.

@@ -19,7 +19,7 @@ def source_of(flow: FlowDef, runtimes: Mapping[str, LanguageRuntime]) -> str | N
     """The text of the flow's file, and of those that its steps name, as JSON: ``{relative path: text}``.
 
     The flow's own file comes first, and paths are relative to its directory. The text is null for a file that is too
-    long. Steps without a file, as in a session, have the text of their function under ``STEP()``.
+    long. A step whose function is in none of these files has its text under ``STEP()``.
     """
     files = dict.fromkeys(file for file in (flow.file, *(step.file for step in flow)) if file)
     folder = os.path.dirname(os.path.abspath(flow.file)) if flow.file else os.getcwd()
@@ -29,11 +29,10 @@ def source_of(flow: FlowDef, runtimes: Mapping[str, LanguageRuntime]) -> str | N
             texts[os.path.relpath(file, folder)] = _read(file)
         except (OSError, ValueError):  # a notebook's cell is no file; another drive has no relative path
             continue
-    if flow.file is None:
-        for step in flow:
-            text = None if step.file else runtimes[step.language].source(step)
-            if text is not None:
-                texts[f"{step.name}()"] = text
+    for step in flow:
+        text = runtimes[step.language].source(flow, step)
+        if text is not None:
+            texts[f"{step.name}()"] = text
     return json.dumps(texts) if texts else None
 
 

@@ -19,8 +19,8 @@ class WhatRan:
     def source(self) -> dict[str, str | None]:
         """The text of the flow's file, and of the files that its steps name, as they were when the run started.
 
-        Paths are relative to the directory of the flow's file, which comes first. Functions that were typed in an R
-        session are under ``STEP()``. None stands for a file of more than 1 MB. Empty when nothing was recorded.
+        Paths are relative to the directory of the flow's file, which comes first. Functions of R that are in none of
+        these files are under ``STEP()``. None stands for a file of more than 1 MB. Empty when nothing was recorded.
         """
         db, run_pk = self._tagged()
         found: dict[str, str | None] = json.loads(texts_of(db, run_pk)[0] or "{}")

@@ -28,6 +28,12 @@ class Counted:
         return found
 
 
+def type_name(type: pa.DataType) -> str:
+    """What people call an Arrow type."""
+    name = str(type).removeprefix("large_")
+    return {"double": "float64", "float": "float32"}.get(name, name)
+
+
 def compare(old: Array, new: Array, numbers: bool = True) -> Counted:
     """Compare what both have, from the start. Missing equals missing, and NaN equals NaN.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from metaflow_core.values.compare_arrays import Counted, compare
+from metaflow_core.values.compare_arrays import Counted, compare, type_name
 from metaflow_core.values.fingerprint import fingerprint
 from metaflow_core.values.node import Node, Tree
 
@@ -101,7 +101,7 @@ def _type(node: Node) -> str:
     data = _data(node)
     if node.kind == "categorical":
         return "category"
-    return str(node.attrs.get("dtype") or ("object" if data is None else data.type)).removeprefix("large_")
+    return str(node.attrs.get("dtype") or ("object" if data is None else type_name(data.type)))
 
 
 def _print(tree: Tree) -> str:

@@ -242,12 +242,18 @@ def _array(tree: Tree) -> _Array | None:
         if "categories" in tree.fields:
             return None
         shape = tree.attrs.get("shape") or _dim(tree) or [len(data)]
-        dtype = str(tree.attrs.get("dtype") or ("category" if tree.kind == "categorical" else data.type))
-        return _Array(data, list(shape), dtype.removeprefix("large_"), tree.layout.get("order", "C"))
+        dtype = tree.attrs.get("dtype") or ("category" if tree.kind == "categorical" else _type(tree, data))
+        return _Array(data, list(shape), str(dtype), tree.layout.get("order", "C"))
     if tree.kind == "r.vector" and isinstance(tree.value, list):
         found = _vector(tree.value)
-        return None if found is None else found._replace(shape=_dim(tree) or found.shape)
+        return None if found is None else found._replace(shape=_dim(tree) or found.shape, dtype=_type(tree, found.data))
     return _vector(tree.value) if tree.kind == "tuple" and isinstance(tree.value, list) else None
+
+
+def _type(tree: Node, data: Any) -> str:
+    from metaflow_core.values.compare_arrays import type_name
+
+    return str(tree.attrs["type"]) if tree.kind == "r.vector" and "type" in tree.attrs else type_name(data.type)
 
 
 def _dim(tree: Node) -> list[int] | None:
@@ -265,7 +271,7 @@ def _vector(items: list[Any]) -> _Array | None:
         data = pa.array(items)
     except (pa.ArrowException, OverflowError):
         return None
-    return _Array(data, [len(items)], str(data.type), "C")
+    return _Array(data, [len(items)], _type(Node("list"), data), "C")
 
 
 def _compare_arrays(old: _Array, new: _Array) -> dict[str, Any]:
