@@ -78,7 +78,7 @@ class Source(NamedTuple):
 
 
 def holds(condition: Condition, key: str, dialect: str) -> Sql:
-    """Whether the condition holds for the run whose ``pk`` is ``key``."""
+    """Whether the condition holds for the run whose ``pk`` is ``key``. Its tables are called ht, hr and hv."""
     if isinstance(condition, (All, AnyOf)):
         if not condition.parts:
             return Sql("1 = 1" if isinstance(condition, All) else "1 = 0")
@@ -87,14 +87,14 @@ def holds(condition: Condition, key: str, dialect: str) -> Sql:
     if isinstance(condition, Not):
         return sql("NOT", holds(condition.part, key, dialect))
     if isinstance(condition, Tag):
-        return Sql(f"EXISTS (SELECT 1 FROM run_tags t WHERE t.run_pk = {key} AND t.tag = ?)", (condition.tag,))
+        return Sql(f"EXISTS (SELECT 1 FROM run_tags ht WHERE ht.run_pk = {key} AND ht.tag = ?)", (condition.tag,))
     if isinstance(condition, TagText):
-        match = _text_match("t.tag", condition.match, condition.text, dialect)
-        return sql(f"EXISTS (SELECT 1 FROM run_tags t WHERE t.run_pk = {key} AND", match, ")")
+        match = _text_match("ht.tag", condition.match, condition.text, dialect)
+        return sql(f"EXISTS (SELECT 1 FROM run_tags ht WHERE ht.run_pk = {key} AND", match, ")")
     if isinstance(condition, (Fact, Lost)):
-        return sql(f"EXISTS (SELECT 1 FROM runs r WHERE r.pk = {key} AND", _fact(condition, "r."), ")")
-    named = Sql(f"EXISTS (SELECT 1 FROM run_values v WHERE v.run_pk = {key} AND v.name = ?", (condition.name,))
-    return sql(named, "AND", _value(condition, "v.", dialect), ")")
+        return sql(f"EXISTS (SELECT 1 FROM runs hr WHERE hr.pk = {key} AND", _fact(condition, "hr."), ")")
+    named = Sql(f"EXISTS (SELECT 1 FROM run_values hv WHERE hv.run_pk = {key} AND hv.name = ?", (condition.name,))
+    return sql(named, "AND", _value(condition, "hv.", dialect), ")")
 
 
 def source(condition: Condition, scope: Scope) -> Source | None:
