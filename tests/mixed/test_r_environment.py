@@ -51,6 +51,43 @@ def test_texts_in_any_locale_and_paths_with_any_name(run_r, r_project, printed, 
     assert run_r(r_project / "look.R").stdout == "ünï 中 \n"
 
 
+LATIN1 = """
+library(metaflow)
+place <- "M\xfcnchen"
+metaflow("LatinFlow") |>
+  parameter("p", default = "stra\xdfe") |>
+  step(step = "start", next_step = "end", r_function = function(self) {
+    self$place <- place
+    self$frame <- data.frame(name = c("\xe4", NA))
+    print(self$p)
+  }) |>
+  step(step = "end", r_function = function(self) {
+    cat(self$place, identical(self$place, "M\\u00fcnchen"), nchar(self$frame$name[1]), "\\n")
+  }) |>
+  run()
+"""
+
+
+def test_a_locale_that_is_neither_c_nor_utf8(r_project, monkeypatch, tmp_path):
+    """The script is in latin1; what it stores reads the same everywhere."""
+    made = ["localedef", "-i", "de_DE", "-f", "ISO-8859-1", str(tmp_path / "de_DE.ISO-8859-1")]
+    if not os.path.exists("/usr/share/i18n/locales/de_DE") or subprocess.run(made, capture_output=True).returncode:
+        pytest.skip("locales can't be made here; Debian's package locales has what it takes")
+    (r_project / "flow.R").write_bytes(LATIN1.encode("latin-1"))
+    latin = {**os.environ, "LC_ALL": "de_DE.ISO-8859-1", "LOCPATH": str(tmp_path)}
+    done = subprocess.run(
+        ["Rscript", "flow.R", "run", b"--tag", "sch\xf6n".encode("latin-1")], env=latin, capture_output=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nchen TRUE 1" in done.stdout.decode("latin-1")
+    look = (
+        'library(metaflow); r <- flow_client$new("LatinFlow")$latest_run; '
+        'cat(r$data$place, r$user_tags, r$data$p, r$data$frame$name[1], "\\n")'
+    )
+    utf8 = subprocess.run(["Rscript", "-e", look], env={**os.environ, "LC_ALL": "C.UTF-8"}, capture_output=True)
+    assert utf8.stdout.decode() == "München schön straße ä \n"
+
+
 R_STEP = """
 from metaflow import FlowSpec, step, r_step
 
