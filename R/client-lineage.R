@@ -31,7 +31,8 @@ diff_of <- function(x, other, full = FALSE) {
 #' tasks, have `diff()`, too.
 #'
 #' Artifacts with equal fingerprints are never loaded, and opaque ones, such as models, never at all. Values of more than
-#' 64 MB are looked into with `full = TRUE` only. Artifacts of tasks in a foreach are not compared: compare two tasks.
+#' 64 MB are looked into with `full = TRUE` only. Of tasks in a foreach it is told in how many an artifact differs; to see
+#' how, compare two of them.
 #'
 #' A comparison prints as a text. Its elements are
 #' - `old`, `new`: the pathspecs; `differs`: whether anything differs but the times and the user;

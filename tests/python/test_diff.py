@@ -151,7 +151,10 @@ Artifacts
           best: 6 → 8  (+2)
     ~ model    """
     )
-    assert "bytes; not looked into\n  end\n    ~ accuracy  0.83 → 0.84  (+0.01)\n" in text
+    assert (
+        "bytes; not looked into\n  end\n    ~ accuracy  0.83 → 0.84  (+0.01)\n"
+        "  fit, in a foreach\n    ~ score  differs in 2 of 2 tasks, as in 1/fit/2 and 2/fit/2\n\n"
+    ) in text
     assert (
         "\n".join(body(text))
         .partition("Tags\n")[2]
@@ -169,9 +172,7 @@ Code
         )
     )
     assert "\n  -    LEARNING_RATE = 0.1\n  +    LEARNING_RATE = 0.2\n" in text
-    assert text.endswith(
-        "\nThe same: tasks, environment, 2 artifacts.\nNot compared: artifacts of tasks in a foreach (fit).\n"
-    )
+    assert text.endswith("\nThe same: tasks, environment, 2 artifacts.\n")
     assert not list(copied.glob("loaded*"))  # the model was never unpickled
 
 
@@ -192,10 +193,13 @@ def test_the_object_has_what_the_text_tells(copied: Path) -> None:
     assert (found["extra"].change, found["extra"].old, found["extra"].new.data) == ("added", None, 7)
     assert len(found["table"].new.data) == 520
     assert found["table"].difference["rows"] == [500, 520]
+    (score,) = diff.foreach  # what the tasks inherit is told above
+    assert (score.step, score.name, score.changed, score.compared) == ("fit", "score", 2, 2)
+    assert score.example == ("TrainFlow/1/fit/2", "TrainFlow/2/fit/2")
     assert (diff.tags.added, diff.tags.removed) == (["good"], ["draft"])
     assert [(change.step, change.what, change.change) for change in diff.graph] == [("end", "@retry", "added")]
     assert diff.code["train.py"].startswith("--- train.py\n+++ train.py\n@@")
-    assert (diff.environment, diff.tasks, diff.unknown, diff.skipped) == ([], {}, [], ["fit"])
+    assert (diff.environment, diff.tasks, diff.unknown) == ([], {}, [])
     assert str(diff) == repr(diff) and "~ depth" in str(diff)
     page = diff._repr_html_()
     assert "<td" in page and "0.83 → 0.84" in page and "LEARNING_RATE = 0.2" in page

@@ -21,9 +21,9 @@ from metaflow_core.errors import MetaflowException
 def diff(old: str, new: str, full: bool, as_json: bool, exit_code: bool, namespace: str | None) -> None:
     """Show how the run NEW differs from the run OLD, as in: metaflow diff HelloFlow/5 HelloFlow/7
 
-    Compared are parameters, artifacts of the steps outside of any foreach, user tags, environment, graph and code; when
-    they ran, and for how long, is shown and no difference. The runs can be of different flows. Two tasks are compared
-    in the same way by their artifacts: metaflow diff HelloFlow/5/fit/3 HelloFlow/7/fit/3
+    Compared are parameters, artifacts, user tags, environment, graph and code; when they ran, and for how long, is
+    shown and no difference. The runs can be of different flows. Two tasks are compared in the same way by their
+    artifacts: metaflow diff HelloFlow/5/fit/3 HelloFlow/7/fit/3
     """
     from metaflow_core.results.diff import compare
     from metaflow_core.results.diff_text import text

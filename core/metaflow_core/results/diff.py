@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from metaflow_core.errors import MetaflowInvalidPathspec
-from metaflow_core.metadata.compared import single_tasks
-from metaflow_core.metadata.task_queries import steps
 from metaflow_core.results.base import KINDS, MetaflowObject
 from metaflow_core.results.diff_code import (
     EnvironmentChange,
@@ -16,7 +14,14 @@ from metaflow_core.results.diff_code import (
     changed_environment,
     changed_graph,
 )
-from metaflow_core.results.diff_values import ValueChange, changed_artifacts, changed_in_task, changed_parameters
+from metaflow_core.results.diff_values import (
+    ForeachChange,
+    ValueChange,
+    changed_artifacts,
+    changed_in_task,
+    changed_parameters,
+    task_counts,
+)
 
 if TYPE_CHECKING:
     from metaflow_core.results.run import Run
@@ -39,14 +44,15 @@ class Diff:
     - ``facts``: pairs, old and new: ``status``, ``started``, ``seconds``, ``user``, ``resumes``; of tasks ``attempt``.
     - ``parameters``: by name, what differs, with ``.old``, ``.new`` (artifacts, so ``.old.data`` is the value),
       ``.change`` and ``.difference``. Constants of the flow's class are here, too.
-    - ``artifacts``: a list of the same, each with its ``.step``.
+    - ``artifacts``: a list of the same, each with its ``.step``, for steps outside of any foreach.
+    - ``foreach``: for those inside, a list with ``.step``, ``.name``, and in how many pairs of tasks it ``.changed`` of
+      those ``.compared``; ``.example`` is a pair to look into.
     - ``tasks``: by step, how many tasks the two have, where that differs.
     - ``tags``: user tags ``.added`` and ``.removed``.
     - ``environment``: a list with ``.language``, ``.name``, ``.old`` and ``.new`` version.
     - ``graph``: a list with ``.step``, ``.what``, ``.change``, ``.old`` and ``.new``.
     - ``code``: by file, a unified diff.
     - ``unchanged``: how many artifacts are the same. ``unknown``: what was not recorded for one of the two.
-      ``skipped``: steps inside of a foreach, whose artifacts were not compared.
     """
 
     old: Compared
@@ -54,6 +60,7 @@ class Diff:
     facts: dict[str, tuple[Any, Any]]
     parameters: dict[str, ValueChange] = field(default_factory=dict)
     artifacts: list[ValueChange] = field(default_factory=list)
+    foreach: list[ForeachChange] = field(default_factory=list)
     tasks: dict[str, tuple[int, int]] = field(default_factory=dict)
     tags: TagsChanged = field(default_factory=lambda: TagsChanged([], []))
     environment: list[EnvironmentChange] = field(default_factory=list)
@@ -61,13 +68,12 @@ class Diff:
     code: dict[str, str] = field(default_factory=dict)
     unchanged: int = 0
     unknown: list[str] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
 
     @property
     def differs(self) -> bool:
         """Whether anything differs but when they ran, how long, and whose they are."""
-        parts = (self.parameters, self.artifacts, self.tasks, *self.tags, self.environment, self.graph, self.code)
-        return any(parts) or self.facts["status"][0] != self.facts["status"][1]
+        values = (self.parameters, self.artifacts, self.foreach, self.tasks, *self.tags)
+        return any((*values, self.environment, self.graph, self.code)) or len(set(self.facts["status"])) > 1
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain data that JSON can express."""
@@ -123,10 +129,8 @@ def _only_task(step: Any) -> Task:
 
 
 def _compare_runs(old: Run, new: Run, limit: int | None) -> Diff:
-    artifacts, unchanged = changed_artifacts(old, new, limit)
-    tasks = _task_counts(old, new)
-    single = [single_tasks(run._db, run._row.pk) for run in (old, new)]
-    skipped = [step for step, pair in tasks.items() if all(pair) and not all(step in one for one in single)]
+    artifacts, in_foreach, unchanged = changed_artifacts(old, new, limit)
+    tasks = task_counts(old, new)
     environments, sources = (old.environment, new.environment), (old.source, new.source)
     tags = old.user_tags, new.user_tags
     facts = _facts(old, new, resumes="origin_pathspec")
@@ -137,6 +141,7 @@ def _compare_runs(old: Run, new: Run, limit: int | None) -> Diff:
         facts,
         parameters=changed_parameters(old, new, limit),
         artifacts=artifacts,
+        foreach=in_foreach,
         tasks={step: (before, after) for step, (before, after) in tasks.items() if before != after},
         tags=TagsChanged(sorted(tags[1] - tags[0]), sorted(tags[0] - tags[1])),
         environment=changed_environment(*environments),
@@ -144,15 +149,7 @@ def _compare_runs(old: Run, new: Run, limit: int | None) -> Diff:
         code=changed_code(*sources) if all(sources) else {},
         unchanged=unchanged,
         unknown=[name for name, pair in {"environment": environments, "code": sources}.items() if not all(pair)],
-        skipped=skipped,
     )
-
-
-def _task_counts(old: Run, new: Run) -> dict[str, tuple[int, int]]:
-    """How many tasks the two have of each step, in the order in which the steps were reached."""
-    counts = [{row.name: row.tasks for row in reversed(steps(run._db, run._row.pk))} for run in (old, new)]
-    names = dict.fromkeys([*counts[1], *counts[0]])
-    return {name: (counts[0].get(name, 0), counts[1].get(name, 0)) for name in names if not name.startswith("_")}
 
 
 def _facts(old: Compared, new: Compared, **more: str) -> dict[str, tuple[Any, Any]]:

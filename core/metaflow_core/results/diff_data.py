@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from metaflow_core.results.diff_summary import details, shown_value, summary
+from metaflow_core.results.diff_summary import details, in_foreach, shown_value, summary
 
 if TYPE_CHECKING:
     from metaflow_core.results.diff import Diff
@@ -22,6 +23,7 @@ def as_data(diff: Diff) -> dict[str, Any]:
         "facts": {name: [_plain(value) for value in pair] for name, pair in diff.facts.items()},
         "parameters": {name: _value(change) for name, change in diff.parameters.items()},
         "artifacts": [{"step": change.step, "name": change.name, **_value(change)} for change in diff.artifacts],
+        "foreach": [{**asdict(change), "example": list(change.example)} for change in diff.foreach],
         "unchanged_artifacts": diff.unchanged,
         "tasks": {step: list(pair) for step, pair in diff.tasks.items()},
         "tags": diff.tags._asdict(),
@@ -29,7 +31,6 @@ def as_data(diff: Diff) -> dict[str, Any]:
         "graph": [change._asdict() for change in diff.graph],
         "code": diff.code,
         "not_recorded": diff.unknown,
-        "not_compared": diff.skipped,
     }
 
 
@@ -76,6 +77,7 @@ def rows(diff: Diff) -> list[Row]:
             texts = [None if one is None else shown_value(one) for one in (change.old, change.new)]
             detail = "; ".join([summary(change), *details(change)]) if change.change == "changed" else None
             found.append(Row(section, change.step, change.name, change.change, texts[0], texts[1], detail))
+    found += [Row("artifacts", one.step, one.name, "changed", None, None, in_foreach(one)) for one in diff.foreach]
     found += [
         Row("tasks", step, "tasks", "changed", str(before), str(after), None)
         for step, (before, after) in diff.tasks.items()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from metaflow_core.results.artifact import DataArtifact
-    from metaflow_core.results.diff_values import ValueChange
+    from metaflow_core.results.diff_values import ForeachChange, ValueChange
 
 MAX_DETAILS = 10  # lines below a changed value
 
@@ -55,6 +55,12 @@ def summary(change: ValueChange) -> str:
     if kind == "unreadable":
         return f"{types}, {sizes}; not readable: {found['reason']}"
     return f"{types}, {sizes}"
+
+
+def in_foreach(change: ForeachChange) -> str:
+    """In how many tasks of a foreach an artifact differs, and in which for example."""
+    old, new = (pathspec.split("/", 1)[1] for pathspec in change.example)
+    return f"differs in {change.changed:,} of {change.compared:,} tasks, as in {old} and {new}"
 
 
 def details(change: ValueChange) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from metaflow_core.results.diff_data import graph_text
-from metaflow_core.results.diff_summary import details, summary
+from metaflow_core.results.diff_summary import details, in_foreach, summary
 
 if TYPE_CHECKING:
     from metaflow_core.results.diff import Diff
@@ -105,6 +105,11 @@ def _artifacts(diff: Diff) -> Iterator[Line]:
         if step is not None:
             yield Line(f"  {step}")
         yield from _values([change for change in diff.artifacts if change.step == step], "    " if step else "  ")
+    for step in dict.fromkeys(change.step for change in diff.foreach):
+        yield Line(f"  {step}, in a foreach")
+        changes = [change for change in diff.foreach if change.step == step]
+        width = max(len(change.name) for change in changes)
+        yield from (Line(f"    ~ {one.name:<{width}}  {in_foreach(one)}", "changed") for one in changes)
 
 
 def _tags(diff: Diff) -> Iterator[Line]:
@@ -152,8 +157,6 @@ def _tail(diff: Diff, same: list[str]) -> Iterator[Line]:
         same.append(f"{diff.unchanged:,} {'artifact' if diff.unchanged == 1 else 'artifacts'}")
     if same:
         notes.append(f"The same: {', '.join(same)}.")
-    if diff.skipped:
-        notes.append(f"Not compared: artifacts of tasks in a foreach ({', '.join(diff.skipped)}).")
     notes += [f"Not recorded for one of the two: {name}." for name in diff.unknown]
     if notes:
         yield Line("")
