@@ -106,7 +106,7 @@ child_main <- function() {
   }
   list2env(input$objects, envir = globalenv())
   the$child_program <- child_program(file)
-  call_core("leave_group")
+  if (length(arguments) == 0L) call_core("leave_group") # a task has a group of its own already
   result <- execute(input$flow, input$given, if (length(arguments)) arguments, the$child_program)
   if (length(arguments) == 0L) saveRDS(result, file.path(dirname(file), "result.rds"))
   quit(save = "no", status = result$code, runLast = FALSE)

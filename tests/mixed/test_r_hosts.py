@@ -170,6 +170,18 @@ def test_a_run_ends_with_its_session(r_project: Path) -> None:
         time.sleep(0.05)
 
 
+def test_a_session_whose_tasks_are_processes_of_their_own(r_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METAFLOW_LAUNCHER", "spawn")
+    r = Terminal()
+    try:
+        r.say("library(metaflow); k <- 41; start <- function(self) self$x <- k + 1", "> ")
+        r.say("flow <- metaflow('SpawnFlow') |> step(step = 'start', r_function = start, next_step = 'end')", "> ")
+        r.say("run <- run(flow |> step(step = 'end')); cat('over', '\\n')", r"\nover")
+        assert r.say("cat('got', run$data$x, '\\n')", "got 42 ")
+    finally:
+        r.close()
+
+
 def test_usage_names_no_file_of_ours(r: Terminal) -> None:
     r.say("library(metaflow); flow <- metaflow('F') |> step(step = 'start', next_step = 'end')", "> ")
     shown = r.say("run(flow |> step(step = 'end'), help = TRUE); cat('over', '\\n')", r"\nover")
