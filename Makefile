@@ -35,8 +35,8 @@ bench: .venv/.dev ## Measure beside released Metaflow, into docs/benchmarks.md; 
 	@echo "==> Measuring"
 	@$(bin)/python tests/bench/run.py $(ARGS)
 
-compat: .venv/.dev ## Read artifacts of every earlier format
-	@echo "==> Reading artifacts of earlier formats"
+compat: .venv/.dev ## Write every type of value in each language, read it in both; read artifacts of earlier formats
+	@echo "==> Values across languages, and artifacts of earlier formats"
 	@$(bin)/python -m pytest -q tests/compat $(ARGS)
 
 lint: .venv/.dev ## Check style, types and layers

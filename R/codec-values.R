@@ -23,7 +23,8 @@ set_na <- function(x, missing) {
 
 with_attributes <- function(x, attributes) {
   # dimnames need dim, and a class may check what is under it
-  order <- unique(c(intersect(c("dim", "dimnames", "names"), names(attributes)), setdiff(names(attributes), "class"), intersect("class", names(attributes))))
+  given <- names(attributes)
+  order <- unique(c(intersect(c("dim", "dimnames", "names"), given), setdiff(given, "class"), intersect("class", given)))
   for (name in order) attr(x, name) <- attributes[[name]]
   x
 }
@@ -49,6 +50,7 @@ labels_of <- function(x) {
 }
 
 by_rows <- function(x, dim) {
+  if (is.atomic(x) && !is.object(x)) return(aperm(array(x, rev(dim))))
   out <- vector("list", prod(dim))
   dim(out) <- dim
   values <- as.list(x)
@@ -113,8 +115,24 @@ rows_of_column <- function(x) {
 serialize_value <- function(box) {
   x <- box[[1L]]
   kind <- paste(class(x), collapse = "/")
-  bytes <- tryCatch(serialize(x, NULL, xdr = FALSE), error = function(e) conditionMessage(e))
-  list(bytes, kind, summary_of(x))
+  pointers <- new_pointer_search()
+  bytes <- tryCatch(serialize(x, NULL, xdr = FALSE, refhook = pointers$look), error = function(e) conditionMessage(e))
+  list(bytes, kind, summary_of(x), pointers$found())
+}
+
+# Whether external pointers are seen while a value is serialized: they point to nothing when it is read again. Those
+# of data.table do no harm: the first of the two is at one place always, and data.table makes them anew.
+new_pointer_search <- function() {
+  harmless <- if (isNamespaceLoaded("data.table")) format(attr(data.table::data.table(), ".internal.selfref"))
+  seen <- FALSE
+  skip <- FALSE
+  look <- function(reference) {
+    if (typeof(reference) == "externalptr") {
+      if (skip) skip <<- FALSE else if (is.null(harmless) || format(reference) != harmless) seen <<- TRUE else skip <<- TRUE
+    }
+    NULL
+  }
+  list(look = look, found = function() seen)
 }
 
 summary_of <- function(x) {

@@ -335,10 +335,14 @@ def _datetime(node: Node) -> Any:
     moment = dt.datetime.fromisoformat(str(node.value)).replace(tzinfo=zone, fold=node.attrs.get("fold", 0))
     since = moment - dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
     if "nanoseconds" in node.layout:
-        whole = int(node.layout["nanoseconds"])
-        seconds = whole // 10**9 + (whole % 10**9) / 10**9
+        ticks, unit = int(node.layout["nanoseconds"]), "ns"
     else:
-        seconds = since.days * 86400 + since.seconds + since.microseconds / 10**6
+        ticks, unit = (since.days * 86400 + since.seconds) * 10**6 + since.microseconds, "us"
+    import numpy as np
+
+    from metaflow_r.times import seconds_of
+
+    seconds = float(seconds_of(np.int64(ticks), unit))
     number = IntSexpVector([int(seconds)]) if node.layout.get("storage") == "integer" else FloatSexpVector([seconds])
     return _classed_time(number, "POSIXct", node.layout, _zone_name(node))
 
@@ -367,10 +371,15 @@ def _time(node: Node) -> Any:
 
 
 def _timedelta(node: Node) -> Any:
-    from metaflow_r.times import SECONDS
+    import numpy as np
+
+    from metaflow_r.times import SECONDS, amounts_of
 
     units = str(node.layout.get("units", "secs"))
-    amount = node.value / (SECONDS[units] * 10**6)  # type: ignore[operator]
+    ticks: Any = node.value
+    amount = ticks / (SECONDS[units] * 10**6)
+    if -(2**63) <= ticks < 2**63:
+        amount = float(amounts_of(np.int64(ticks), SECONDS[units] * 10**6))
     number = IntSexpVector([int(amount)]) if node.layout.get("storage") == "integer" else FloatSexpVector([amount])
     return _classed_time(number, "difftime", {"units": units}, None)
 

@@ -12,7 +12,7 @@ from metaflow_core.values.node import Node
 from metaflow_r import session, strings
 from metaflow_r.bitmaps import missing_of
 from metaflow_r.memory import new
-from metaflow_r.read import attributes_of, from_tree, items_of
+from metaflow_r.read import attributes_of, from_tree, items_of, tell_decimals, vector_type, zone_of_offset
 from metaflow_r.sexp import (
     NA_INTEGER,
     NULL,
@@ -23,7 +23,7 @@ from metaflow_r.sexp import (
     named_list,
     set_attribute,
 )
-from metaflow_r.times import SECONDS, seconds_of
+from metaflow_r.times import SECONDS, amounts_of, seconds_of
 from metaflow_r.vectors import from_booleans, from_bytes, from_numbers, integer64, one
 
 
@@ -45,6 +45,7 @@ def vector(data: Any, layout: dict[str, Any], attrs: dict[str, Any] | None = Non
     if t.is_timestamp(type) or t.is_date(type) or t.is_duration(type) or t.is_time(type):
         return _moments(data, layout, attrs or {})
     if t.is_decimal(type):
+        tell_decimals(data.drop_null().to_pylist())
         return from_numbers(data.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), missing_of(data))
     if t.is_fixed_size_list(type) and type.list_size == 2 and (wanted == "complex" or (attrs or {}).get("dtype")):
         return _complex(data)
@@ -88,13 +89,13 @@ def _moments(data: Any, layout: dict[str, Any], attrs: dict[str, Any]) -> Any:
     if t.is_date(type):
         name, numbers = "Date", (ticks if t.is_date32(type) else ticks // 86_400_000).astype(np.float64)
     elif t.is_timestamp(type):
-        name, numbers = "POSIXct", seconds_of(ticks, type.unit)
+        name, numbers = "POSIXct", seconds_of(ticks, type.unit, missing)
     elif t.is_time(type):
-        name, numbers = "hms", seconds_of(ticks, type.unit)
+        name, numbers = "hms", seconds_of(ticks, type.unit, missing)
     else:
         units = str(layout.get("units", "secs"))
         per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[type.unit]
-        name, numbers = "difftime", ticks / (SECONDS[units] * per_second)
+        name, numbers = "difftime", amounts_of(ticks, SECONDS[units] * per_second, missing)
         layout = {**layout, "units": units}
     if layout.get("storage") == "integer":
         numbers = numbers.astype(np.int32)
@@ -104,8 +105,7 @@ def _moments(data: Any, layout: dict[str, Any], attrs: dict[str, Any]) -> Any:
     if t.is_timestamp(type):
         zone = type.tz or "UTC"
         if zone[:1] in "+-":
-            hours = int(zone[:3])
-            zone = f"Etc/GMT{-hours:+d}" if hours and zone.endswith(":00") else "UTC"
+            zone = zone_of_offset(int(zone[:3]) * 60 + int(zone[0] + zone[-2:]))
     return classed_time(from_numbers(numbers, missing), name, layout, zone)
 
 
@@ -219,7 +219,7 @@ def numpy_array(flat: Any) -> Any:
             return classed_time(from_numbers(days.astype(np.float64), missing), "Date", {}, None)
         better = "ns" if unit in ("ps", "fs", "as") else unit if unit in ("s", "ms", "us", "ns") else "s"
         ticks = flat.astype(f"{kind}8[{better}]").view(np.int64)
-        numbers = np.asarray(seconds_of(ticks, better), np.float64)
+        numbers = np.asarray(seconds_of(ticks, better, missing), np.float64)
         name = "POSIXct" if kind == "M" else "difftime"
         return classed_time(from_numbers(numbers, missing if missing.any() else None), name, {}, "UTC")
     if kind == "V":
@@ -253,13 +253,11 @@ def column(node: Node) -> Any:
 
 
 def _cells(node: Node) -> Any:
-    """A column of objects: text when all of it is text, else a list."""
+    """A column of objects: a vector when all of them are scalars of one type, unless it was a list in R."""
     inner = node.value
     items = items_of(inner)
-    if "r:" not in "".join(node.fields) and node.layout.get("type") is None and items:
-        present = [item for item in items if item is not None]
-        if present and all(type(item) is str for item in present) and node.layout.get("storage") is not None:
-            return from_tree(inner)
+    if not node.attrs.get("list") and vector_type(items) is not None:
+        return from_tree(items)
     return ListSexpVector([from_tree(item) for item in items])
 
 
@@ -295,7 +293,14 @@ def dataframe(node: Node) -> Any:
 def _rest(node: Node) -> Any:
     """The attributes of a frame that only R has."""
     names = [name for name in node.fields if name.startswith("r:") and name != "r:class"]
-    return named_list({name.removeprefix("r:"): from_tree(node.fields[name]) for name in names})
+    found = {name.removeprefix("r:"): from_tree(node.fields[name]) for name in names}
+    if "attrs" in node.fields:
+        found["pandas.attrs"] = from_tree(node.fields["attrs"])
+    index = node.fields.get("index")
+    name = index.fields.get("name") if isinstance(index, Node) else None
+    if isinstance(name, str):
+        found["pandas.index.name"] = StrSexpVector([name])
+    return named_list(found)
 
 
 def _row_names(index: Any) -> Any:
@@ -352,7 +357,7 @@ def pandas_scalar(node: Node) -> Any:
         if name == "NA":
             return session.helper("typed_na")(StrSexpVector(["logical"]))
         return classed_time(session.helper("typed_na")(StrSexpVector(["double"])), "POSIXct", {}, "UTC")
-    seconds = float(seconds_of(int(node.value), node.attrs["unit"]))  # type: ignore[arg-type]
+    seconds = float(seconds_of(np.int64(node.value), node.attrs["unit"]))  # type: ignore[arg-type]
     if name == "Timedelta":
         return classed_time(FloatSexpVector([seconds]), "difftime", {}, None)
     from metaflow_r.read import _zone_name

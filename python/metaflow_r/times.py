@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from metaflow_core.values import losses
 from metaflow_core.values.node import Node
 
 from metaflow_r.memory import numbers
@@ -109,10 +110,27 @@ def _whole(values: Any, missing: Any) -> tuple[str, Any] | None:
     return None
 
 
-def seconds_of(ticks: Any, unit: str) -> Any:
-    """The seconds of whole numbers of a unit, as :func:`_whole` has found them exact."""
+def seconds_of(ticks: Any, unit: str, missing: Any = None) -> Any:
+    """The seconds of whole numbers of a unit. Tells when they are not exact, as :func:`_whole` has found R's to be."""
     per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
-    return (ticks // per_second) + (ticks % per_second) / per_second
+    seconds = (ticks // per_second) + (ticks % per_second) / per_second
+    if unit in ("us", "ns"):
+        whole = np.floor(seconds)
+        exact = whole.astype(np.int64) * per_second + np.rint((seconds - whole) * per_second).astype(np.int64) == ticks
+        _tell_unless(exact, missing)
+    return seconds
+
+
+def amounts_of(ticks: Any, per_unit: int, missing: Any = None) -> Any:
+    """Durations of whole ticks, in a unit that has so many. Tells when they are not exact."""
+    amounts = ticks / per_unit
+    _tell_unless(np.rint(amounts * per_unit).astype(np.int64) == ticks, missing)
+    return amounts
+
+
+def _tell_unless(exact: Any, missing: Any) -> None:
+    if not (exact if missing is None else exact | missing).all():
+        losses.tell("times are numbers in R, which hold fewer digits than these have.")
 
 
 def _date(value: Any, kind: str) -> tuple[Node, set[str]] | None:

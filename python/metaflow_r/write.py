@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from metaflow_core.values import losses
 from metaflow_core.values.node import Node, Tree
 from metaflow_core.values.registry import Unstorable
 
@@ -29,6 +30,7 @@ from metaflow_r.sexp import (
 )
 
 SMALL = 64  # shorter vectors are lists in the tree, and need no Arrow
+PLAIN = 1024  # so are these without attributes: as from Python, their size decides whether they become Arrow
 
 
 class HasCode(Exception):
@@ -112,7 +114,7 @@ def plain(value: Any, kind: str) -> Tree:
         return memory(value, 1)
     if kind == "complex":
         return Node("r.vector", attrs={"type": kind}, data=_arrow(value, kind))
-    if count > SMALL:
+    if count > PLAIN:
         data = _arrow(value, kind)
         # A list of None alone is a list of NULL in R.
         return Node("list", data=data) if data.null_count < count else Node("r.vector", attrs={"type": kind}, data=data)
@@ -209,9 +211,15 @@ def opaque(value: Any, strict: bool) -> Node:
     if sparse is not None:
         return sparse
     made = session.helper("serialize_value")(ListSexpVector([value]))  # a bare call would be evaluated
-    payload, kind, summary = made
+    payload, kind, summary, pointers = made
     if not isinstance(payload, ByteSexpVector):
         raise Unstorable(text(kind), text(payload) if is_sexp(payload) else "it can't be serialized")
+    if pointers[0]:
+        what = "an open connection" if "connection" in text(kind).split("/") else "an external pointer"
+        losses.tell(
+            f"it holds {what} ({text(kind)}), which another process can't use. "
+            f"Open it in each step that uses it, or store what it gives."
+        )
     return Node(
         "opaque",
         value=memory(payload, 1),

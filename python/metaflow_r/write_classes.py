@@ -79,9 +79,13 @@ def column(value: Any, name: str, strict: bool) -> Node:
         else:
             node = Node("column", data=to_arrow(value, kind), layout={"type": "raw"} if kind == "raw" else {})
     elif isinstance(value, ListSexpVector) and not found:
+        from metaflow_r.read import vector_type
         from metaflow_r.write import list_items
 
-        node = Node("column", value=list_items(value, strict), attrs={"dtype": "object"})
+        items = list_items(value, strict)
+        node = Node("column", value=items, attrs={"dtype": "object"})
+        if vector_type(items) is not None:
+            node.attrs["list"] = True
     if node is None:
         return nested(value, name, strict)
     node.attrs["name"] = name

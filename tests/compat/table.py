@@ -496,6 +496,12 @@ R = [
     row("factor(c('b', NA, 'a'), levels = c('b', 'a'))", "pd.Categorical(['b', None, 'a'], ['b', 'a'])"),
     row("factor('lo', levels = c('lo', 'hi'), ordered = TRUE)", "pd.Categorical(['lo'], ['lo', 'hi'], ordered=True)"),
     row("as.Date('2024-02-29')", "dt.date(2024, 2, 29)"),
+    row(
+        "structure(c(NA, 1e7), class = 'Date')",
+        "[None, np.datetime64('29349-01-26')]",
+        "list(NULL, structure(1e7, class = 'Date'))",
+        equal=False,
+    ),
     row("as.Date(c('2024-02-29', NA))", "[dt.date(2024, 2, 29), None]", equal=False),
     row("structure(10L, class = 'Date')", "dt.date(1970, 1, 11)", "structure(10, class = 'Date')"),
     row(

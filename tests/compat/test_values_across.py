@@ -55,3 +55,15 @@ def test_a_value_crosses(results: dict[str, Any], language: str, row: Row) -> No
 @pytest.mark.parametrize("name", fixtures.INDEX)
 def test_r_reads_a_frozen_artifact_as_it_was(results: dict[str, Any], name: str) -> None:
     assert results["fixtures"][name] is True, results["fixtures"][name]
+
+
+def test_nothing_is_lost_in_silence(r_library: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(HERE / "check_random.py")],
+        env={**os.environ, "R_LIBS": str(r_library)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert "all came back" in done.stdout, done.stdout + done.stderr

@@ -110,7 +110,7 @@ cat(run$step("each")$tasks[[1]]$data$v, run$data$text, "\\n")
 def test_values_cross_both_ways_and_both_clients_read_them(run_flow, run_r, r_project, printed):
     (r_project / "steps.R").write_text(STEPS_IN_R, encoding="utf-8")
     found = printed(run_flow(FLOW, "run"))
-    assert "<function written in python: " in " ".join(found)
+    assert "<function written in Python: " in " ".join(found)
     assert any(line.startswith("no call:") for line in found)
     assert any(line.startswith("predicted 1.") for line in found)
     assert "all as it should be" in found

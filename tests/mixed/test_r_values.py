@@ -37,8 +37,8 @@ NATIVE = {
     'bit64::as.integer64("9007199254740993")': "9007199254740993",
     "matrix(1:6, 2)": "array([[1, 3, 5],",
     'iconv("\\u00e9","UTF-8","latin1")': "'é'",
-    "lm(mpg ~ wt, mtcars)": "<lm written in r:",
-    "function(x) x + 1": "<function written in r:",
+    "lm(mpg ~ wt, mtcars)": "<lm written in R:",
+    "function(x) x + 1": "<function written in R:",
 }
 PYTHON_TYPES = {
     "mtcars": "DataFrame",

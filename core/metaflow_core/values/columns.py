@@ -66,7 +66,20 @@ def to_list(data: pa.Array | pa.ChunkedArray) -> list[Any]:
     """The elements as plain Python values, None for null."""
     if data.null_count == 0 and (pa.types.is_integer(data.type) or pa.types.is_floating(data.type)):
         return data.to_numpy().tolist()  # type: ignore[no-any-return]
-    return list(data.to_pylist())
+    try:
+        return list(data.to_pylist())
+    except (OverflowError, ValueError):
+        if not pa.types.is_temporal(data.type):
+            raise
+        return _far_times(data)
+
+
+def _far_times(data: pa.Array | pa.ChunkedArray) -> list[Any]:
+    """Dates and times of years that ``datetime`` does not have, as numpy's."""
+    kind = "m8" if pa.types.is_duration(data.type) else "M8"
+    unit = "D" if pa.types.is_date32(data.type) else getattr(data.type, "unit", "ms")
+    ticks = data.cast(pa.int32()).cast(pa.int64()) if unit == "D" else data.cast(pa.int64())
+    return [None if tick is None else np.int64(tick).view(f"{kind}[{unit}]") for tick in ticks.to_pylist()]
 
 
 def digest_by_rows(data: pa.Array, shape: list[int], residue: Residue | None) -> bytes:

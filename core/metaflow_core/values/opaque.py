@@ -35,8 +35,9 @@ class OpaqueValue:
         check_allowed(self.language, self.type)
         codec = registry.codec_of_language(self.language)
         if codec is None:
+            name = _spelt(self.language)
             raise UnreadableArtifact(
-                f"This {self.type} was written in {_spelt(self.language)}, which alone can load it and is not at hand here."
+                f"This {self.type} was written in {name} and only {name} can load it, which is not at hand here."
             )
         try:
             value = codec.from_tree(self.node(), lambda tree: codec.from_tree(tree, self._no_parts))
@@ -130,8 +131,8 @@ def check_allowed(language: str, type: str) -> None:
     """``UnreadableArtifact`` when opaque values are refused by the setting."""
     if settings.get("OPAQUE_ARTIFACTS") == "refuse":
         raise UnreadableArtifact(
-            f"The artifact holds an opaque value ({type}, written in {_spelt(language)}), and loading it could execute code. "
-            f"METAFLOW_OPAQUE_ARTIFACTS=refuse forbids that; unset it if you trust whoever wrote the artifact."
+            f"The artifact holds an opaque value ({type}, written in {_spelt(language)}), and loading it could execute "
+            f"code. METAFLOW_OPAQUE_ARTIFACTS=refuse forbids that; unset it if you trust whoever wrote the artifact."
         )
 
 

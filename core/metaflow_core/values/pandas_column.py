@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from metaflow_core.values import buffers
+from metaflow_core.values.columns import to_list
 from metaflow_core.values.node import Node
 from metaflow_core.values.python_datetime import read_zone, zone
 from metaflow_core.values.registry import FromTree, ToTree
@@ -190,7 +191,7 @@ def _read_by_type(tree: Node, data: Any, dtype: str | None) -> Any:
             return pd.arrays.FloatingArray(_numbers(tree, numbers, 1), _mask(data))
         return pd.arrays.IntegerArray(_numbers(tree, numbers, 1), _mask(data))
     out = np.empty(len(data), object)
-    out[:] = data.to_pylist()
+    out[:] = to_list(data)
     return out
 
 
