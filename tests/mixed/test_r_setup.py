@@ -91,7 +91,8 @@ sysconfig.get_config_vars().update(INSTSONAME="libpython3.a", LDLIBRARY="libpyth
 
 
 def test_a_python_that_r_can_not_load(doctor: Doctor, run_r: RunR, bare: Path) -> None:
-    (site_packages(bare) / "sitecustomize.py").write_text(STATIC)
+    (site_packages(bare) / "static_build.py").write_text(STATIC)
+    (site_packages(bare) / "static_build.pth").write_text("import static_build\n")
     text, advice = bad(doctor(METAFLOW_PYTHON=str(bare)))["Python"]
     assert text == str(bare)
     assert "has no shared library, so R can't load it" in advice
