@@ -26,7 +26,7 @@
 #'   - `bytes`: what is freed in all; `database_bytes`: the size of the database, `NULL` when unknown.
 #' @examples
 #' \donttest{
-#' setwd(tempdir()) # where the results of the examples lie
+#' old <- setwd(tempdir()) # where the results of the examples lie
 #' flow <- metaflow("PredictionFlow") |>
 #'   step(step = "start", r_function = function(self) self$model <- lm(mpg ~ wt, mtcars), next_step = "end") |>
 #'   step(step = "end")
@@ -35,6 +35,7 @@
 #' collect_garbage("90d", status = "failed", dry_run = TRUE)
 #' freed <- collect_garbage(as.difftime(12, units = "weeks"), flow = "PredictionFlow", keep_last = 10)
 #' freed$bytes
+#' setwd(old)
 #' }
 #' @export
 collect_garbage <- function(

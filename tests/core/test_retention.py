@@ -22,7 +22,7 @@ from metaflow_core.errors import (
     MetaflowTaggingError,
     StorageError,
 )
-from metaflow_core.metadata import recording, retention, unreachable
+from metaflow_core.metadata import cloning, recording, retention, unreachable
 from metaflow_core.metadata.contents import storage_key
 from metaflow_core.metadata.recording import Result, RunRow
 from metaflow_core.results import Flow, Run, Task, collect_garbage, namespace
@@ -304,6 +304,34 @@ def test_a_run_that_is_being_resumed_stays(store: Store) -> None:
     assert store.ids() == ["1", "3"]
     with pytest.raises(MetaflowNotFound, match="F/2 can't be resumed: it was removed"):
         store.history.begin(origin_run_id="2")
+
+
+@pytest.mark.parametrize("order", [("1", "2"), ("2", "1"), ("12",), ("2",), ("1",)])
+def test_logs_of_tasks_that_were_taken_over_outlive_their_runs(store: Store, order: tuple[str, ...]) -> None:
+    """3 resumes 2, which resumes 1: in whichever order these go, 3 keeps its logs."""
+    one = store.run(days=1, status="failed", start={"x": LARGE}, log=True)
+    two = store.history.begin(origin_run_id="1")
+    cloning.clone_tasks(store.db, one, two, ["start"])
+    three = store.history.begin(origin_run_id="2")
+    cloning.clone_tasks(store.db, two, three, ["start"])
+    for run in (two, three):
+        recording.finish_run(store.db, run.pk, "failed")
+    namespace(None)
+    task = Task("F/3/start/1")
+    log = "log of F/1\n"
+    assert (task.origin_pathspec, task.stdout, Task("F/2/start/1").stdout) == ("F/2/start/1", log, log)
+    for runs in order:
+        store.db.execute(
+            f"UPDATE runs SET created_at = 1, finished_at = 1, heartbeat_at = 1 WHERE id IN ({', '.join(runs)})"
+        )
+        removed = [run.pathspec for run in collect_garbage("90d").runs]
+        assert sorted(removed) == [f"F/{run}" for run in runs]
+        store.age()
+        assert task.stdout == Task("F/3/start/1").stdout == log
+        assert task["x"].data == LARGE
+        check_everything(store)
+    assert task.origin_pathspec == (None if "2" in "".join(order) else "F/2/start/1")
+    assert len(list(store.history.storage.keys("logs"))) == (1 if order != ("2",) else 2)
 
 
 def test_the_setting_gives_an_age(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

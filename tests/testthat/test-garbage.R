@@ -70,7 +70,7 @@ test_that("old runs go, and the others keep all they have", {
   flow <- flow_client$new("OldRFlow")
   expect_equal(names(flow$runs), c("3", "2"))
   for (run in flow$runs) {
-    task <- run$step("start")$task
+    task <- run$step("start")$a_task
     expect_equal(task$artifact("cars"), mtcars)
     expect_equal(length(task$artifact("numbers")), 20000 + as.numeric(run$id) - 1)
     expect_match(task$stdout, "made")

@@ -194,8 +194,7 @@ def remove_run(db: Database, storage: Storage, run: GoingRun, policy: Policy, cl
             return False
         for clone in clones:
             db.execute(
-                "UPDATE tasks SET origin_task_pk ="
-                " (SELECT o.origin_task_pk FROM tasks o WHERE o.pk = tasks.origin_task_pk)"
+                "UPDATE tasks SET origin_task_pk = NULL"
                 " WHERE run_pk = ? AND origin_task_pk IN (SELECT pk FROM tasks WHERE run_pk = ?)",
                 (clone, run.pk),
             )
@@ -238,16 +237,24 @@ def _may_go(db: Database, run: GoingRun, policy: Policy) -> bool:
 
 
 def _copy_logs(db: Database, storage: Storage, run: GoingRun, clone: int) -> None:
-    there = set(storage.keys(f"logs/{run.flow}/{run.id}"))
+    """Give a run the logs of the tasks that it took over from ``run``, wherever these tasks once ran."""
     clone_id = db.execute("SELECT id FROM runs WHERE pk = ?", (clone,))[0][0]
     rows = db.execute(
-        "SELECT n.step, n.id, n.attempt FROM tasks n JOIN tasks o ON o.pk = n.origin_task_pk"
-        " WHERE n.run_pk = ? AND o.run_pk = ? AND o.origin_task_pk IS NULL",
+        "WITH RECURSIVE origins (task_pk, origin_pk) AS ("
+        " SELECT n.pk, n.origin_task_pk FROM tasks n JOIN tasks o ON o.pk = n.origin_task_pk"
+        " WHERE n.run_pk = ? AND o.run_pk = ?"
+        " UNION ALL SELECT c.task_pk, t.origin_task_pk FROM origins c JOIN tasks t ON t.pk = c.origin_pk"
+        " WHERE t.origin_task_pk IS NOT NULL)"
+        " SELECT r.id, n.step, n.id, n.attempt FROM origins c JOIN tasks t ON t.pk = c.origin_pk"
+        " AND t.origin_task_pk IS NULL JOIN runs r ON r.pk = t.run_pk JOIN tasks n ON n.pk = c.task_pk",
         (clone, run.pk),
     )
-    for step, task, attempt in rows:
-        source = log_key(run.flow, run.id, step, task, attempt)
-        if source in there:
+    there: dict[str, set[str]] = {}
+    for source_id, step, task, attempt in rows:
+        if source_id not in there:
+            there[source_id] = set(storage.keys(f"logs/{run.flow}/{source_id}"))
+        source = log_key(run.flow, source_id, step, task, attempt)
+        if source in there[source_id]:
             content = storage.read(source)
 
             def write(file: IO[bytes], content: memoryview = content) -> None:

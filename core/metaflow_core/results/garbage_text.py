@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from metaflow_core.results.garbage import GarbageReport
+    from metaflow_core.results.garbage import GarbageReport, RemovedRun
 
 _SHOWN = 20  # runs of each flow
 _UNITS = ("kB", "MB", "GB", "TB")
@@ -94,5 +94,5 @@ def _runs(report: GarbageReport) -> Iterator[str]:
             yield f"    and {len(runs) - _SHOWN} more"
 
 
-def _flow(run: tuple[str, ...]) -> str:
-    return run[0].partition("/")[0]
+def _flow(run: RemovedRun) -> str:
+    return run.pathspec.partition("/")[0]
