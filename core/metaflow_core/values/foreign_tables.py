@@ -18,8 +18,13 @@ def read(tree: Node, read_part: FromTree) -> Any:
         except ModuleNotFoundError as error:
             if error.name != "pandas":
                 raise
-    from metaflow_core.values import as_arrow
+    from metaflow_core.values import as_arrow, losses
 
+    columns: Any = tree.value if tree.kind == "dataframe" else []
+    parts = [tree, *columns]
+    dropped = sorted({name[2:] for part in parts for name in part.fields if name.startswith("r:") and name != "r:self"})
+    if dropped:
+        losses.tell(f"attributes that it has in R are not kept in a table of {choice}: {', '.join(dropped)}.")
     data = as_arrow.table(tree) if tree.kind == "dataframe" else tree.data
     if choice != "polars":
         return data
