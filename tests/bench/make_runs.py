@@ -1,20 +1,23 @@
 """`python make_runs.py COUNT`: runs of LinearFlow, recorded as a driver and its tasks would, but not executed.
 
-`python make_runs.py --history RUNS FILE`: a database in which a flow BigFlow has RUNS runs of 30 tasks and 100
-artifacts each, written in bulk: 100,000 runs take about a minute and 1.5 GB.
+`python make_runs.py --history RUNS FOLDER`: a database in which a flow BigFlow has RUNS runs of 30 tasks and 100
+artifacts each, written in bulk: 100,000 runs take about a minute and 1 GB. It is kept, and its path is printed.
 """
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import sqlite3
 import sys
 import time
+from hashlib import blake2b
 
 from metaflow_core import identity
 from metaflow_core.metadata import recording
 from metaflow_core.metadata.backend import Backend, open_backend
+from metaflow_core.metadata.schema import MIGRATIONS
 from metaflow_core.values import encode
 
 STEPS = ["start", "middle", "end"]
@@ -111,14 +114,15 @@ INSERT INTO artifacts (task_pk, attempt, name, content_pk)
 """
 
 
-def make_history(runs: int, file: str) -> None:
-    """Write the database to ``file``, unless it is there already."""
+def make_history(runs: int, folder: str) -> str:
+    """Write the database into ``folder``, unless it is there already, and return its path."""
+    version = blake2b("".join([HISTORY, *MIGRATIONS]).encode(), digest_size=6).hexdigest()
+    file = os.path.join(folder, f"history-{runs}-{version}.db")
     if os.path.exists(file):
-        return
+        return file
+    for old in glob.glob(os.path.join(folder, f"history-{runs}-*")):  # of other tables, or half written
+        os.remove(old)
     unfinished = file + ".new"
-    for suffix in ("", "-wal", "-shm"):
-        if os.path.exists(unfinished + suffix):
-            os.remove(unfinished + suffix)
     backend = Backend(f"sqlite:///{unfinished}", os.path.dirname(file))
     _ = backend.db  # makes the tables
     backend.close()
@@ -153,10 +157,11 @@ def make_history(runs: int, file: str) -> None:
     db.execute("PRAGMA journal_mode=WAL")
     db.close()
     os.replace(unfinished, file)
+    return file
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "--history":
-        make_history(int(sys.argv[2]), os.path.abspath(sys.argv[3]))
+        print(make_history(int(sys.argv[2]), os.path.abspath(sys.argv[3])))
     else:
         make_runs(int(sys.argv[1]))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from budgets import CROSSING
 from measure import Measured, ProcessFailed
 from results import Results
-from sides import HERE, UNLIMITED, Side, copy_released_run
+from sides import BUILD, HERE, UNLIMITED, Side, copy_released_run
 
 
 @dataclass(slots=True)
@@ -158,24 +158,29 @@ def listing(bench: Bench) -> None:
 
 
 def queries(bench: Bench) -> None:
-    """Ours alone. The rows of the budget are the slowest of their kind."""
-    for count in (1000, 100_000):
-        output = bench.ours.run(str(HERE / "bench_queries.py"), str(count)).output
-        times = {name: float(ms) for ms, name in re.findall(r"^ *([\d.]+) ms +(.+)$", output, re.MULTILINE)}
-        tags = ("often", "sometimes", "once", "absent", "often, date:2026-01-01", "even, sometimes")
-        for key, title, names in (
-            ("latest", "`latest_run`", [name for name in times if name.startswith("latest_run in ")]),
-            ("tag", "10 runs by tags", [f"10 runs with {tag}" for tag in tags]),
-            ("successful", "`latest_successful_run`", [name for name in times if name.startswith("latest_successful")]),
-            ("clash", "two common tags that no run has both of", [name for name in times if "no run has both" in name]),
-        ):
-            if not names or not set(names) <= set(times):
-                raise ProcessFailed(f"bench_queries.py has not measured all of {names}")
-            values = [times[name] for name in names]
-            suffix = "" if count == 100_000 else f".{count}"
-            bench.results.row(f"queries.{key}{suffix}", f"{title}, {count:,} runs, slowest case", "ms").ours.append(
-                max(values)
-            )
+    """Ours alone, among few runs and among many: of 30 tasks and 100 artifacts each."""
+    many = 10_000 if bench.quick else 100_000
+    for count in (1000, many):
+        made = bench.ours.run(str(HERE / "make_runs.py"), "--history", str(count), str(BUILD)).output
+        url = f"sqlite:///{made.strip()}"
+        output = bench.ours.run(str(HERE / "bench_queries.py"), METAFLOW_METADATA_URL=url).output
+        found = re.findall(r"^ *([\d.]+) ms +([\d.]+) ms +([\w.]+): (.+)$", output, re.MULTILINE)
+        if len(found) < 15:
+            raise ProcessFailed(f"bench_queries.py has not measured all: {output}")
+        suffix = "" if count == many else f".{count}"
+        for ms, cpu, key, title in found:
+            row = bench.results.row(f"queries.{key}{suffix}", f"{title}, {count:,} runs", "ms")
+            row.add(True, float(ms), float(cpu) / 1000)
+    resume_among_many(bench, url, many)
+
+
+def resume_among_many(bench: Bench, url: str, count: int) -> None:
+    """Resume of 1,000 finished tasks, beside the tasks of many runs."""
+    row = bench.results.row("queries.resume", f"resume of 1,000 finished tasks, {count:,} runs", "s")
+    where = {"METAFLOW_METADATA_URL": url}
+    bench.ours.flow("foreach", "run", "--width", "1000", *UNLIMITED, code=1, FAIL_AT_END="1", **where)
+    for _ in range(3):
+        row.ours.append(bench.ours.flow("foreach", "resume", *UNLIMITED, code=1, FAIL_AT_END="1", **where).seconds)
 
 
 def large(bench: Bench) -> None:

@@ -15,9 +15,9 @@ from metaflow_core.metadata.search_terms import All, Condition, Not, Scalar, Val
 
 LARGEST = 2**62  # larger than any `pk`
 NEAR = 256  # so many runs are tried before anything else is
-FEW = 4096  # a condition that fewer runs meet is rare: all of them are tried
+FEW = 2048  # a condition that fewer runs meet is rare: all of them are tried
 PART = 500  # values that one statement takes
-FAR = 2048  # so many are tried below what no run above can meet
+FAR = 1024  # so many are tried below what no run above can meet
 
 
 class Order(NamedTuple):
