@@ -44,10 +44,13 @@ no_element <- function(x, i) {
   } else if (is_string(i)) {
     paste0("\"", i, "\" is not among the ", length(x), " ", about, ". ", suggest(i, utils::head(names(x), 200L)))
   } else {
-    paste0("There are ", length(x), " ", about, ", so there is no [[", paste(deparse(i), collapse = " "), "]].")
+    count <- if (length(x) == 1L) paste("There is 1", singular(about)) else paste("There are", length(x), about)
+    paste0(count, ", so there is no [[", paste(deparse(i), collapse = " "), "]].")
   }
   stop_metaflow(paste0("MetaflowNotFound: ", text), class = "metaflow_not_found")
 }
+
+singular <- function(about) sub("^([a-z]+)s\\b", "\\1", about)
 
 #' @export
 .DollarNames.metaflow_list <- function(x, pattern = "") grep(pattern, names(x), value = TRUE)
@@ -88,7 +91,7 @@ print.metaflow_list <- function(x, ..., n = 20L) {
   about <- attr(x, "about")
   count <- if (length(x)) format(length(x), big.mark = ",") else "no"
   if (!nzchar(about)) about <- "objects"
-  if (length(x) == 1L) about <- sub("^([a-z]+)s\\b", "\\1", about)
+  if (length(x) == 1L) about <- singular(about)
   cli::cat_line(cli::col_grey("# ", count, " ", about))
   if (length(x)) {
     table <- as.data.frame(utils::head(x, n))

@@ -52,7 +52,7 @@ finish <- function(flow, result) {
   if (result$code != 0L) {
     stop_metaflow(
       if (nzchar(result$run)) {
-        paste0("RunFailed: the run ", result$run, " did not succeed.")
+        paste0("RunFailed: the run ", result$run, " did not succeed. Once it is mended, run(resume = TRUE) goes on from there.")
       } else {
         paste0("The flow ", flow$name, " was not run; see above.")
       },
