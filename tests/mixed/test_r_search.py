@@ -85,6 +85,7 @@ MESSAGES = {
 }
 SCRIPT = """
 library(metaflow)
+options(width = 200)
 flow <- flow_client$new("TrainFlow")
 say <- function(kind, name, x) {
   cat("=", kind, name, gsub("\n", "<br>", paste(x, collapse = " "), fixed = TRUE), "\n", sep = "|")
