@@ -202,8 +202,18 @@ function_in <- function(scope, name) {
   paste0("has no function `", name, "`. ", suggest(name, known))
 }
 
-# Before tasks are forked: what is there becomes old, and the next collection is far away.
+# Before tasks are forked: what each of them would load is there, what is there becomes old (R has two generations of
+# old values), and the next collection is far away.
 settle <- function() {
-  for (i in 1:3) gc(full = TRUE)
+  rehearse()
+  for (i in 1:2) gc(full = TRUE)
   invisible()
+}
+
+# A step that does nothing: R loads functions when they are first called, and a task would do so for itself alone.
+rehearse <- function() {
+  seed <- get0(".Random.seed", envir = globalenv(), inherits = FALSE)
+  ready <- ready_step(function(self) NULL, "rehearsal", 0, NULL, NULL)
+  tryCatch(eval(ready[[1L]], ready[[2L]]), finally = ended_step(NULL))
+  if (!is.null(seed)) assign(".Random.seed", seed, envir = globalenv())
 }

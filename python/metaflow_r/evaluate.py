@@ -19,11 +19,11 @@ def evaluate(expression: Any, environment: Any) -> str | None:
 
     failed = ctypes.c_int(0)
     addresses = [int(openrlib.ffi.cast("uintptr_t", one.__sexp__._cdata)) for one in (expression, environment)]
-    _function()(*addresses, ctypes.byref(failed))
+    load()(*addresses, ctypes.byref(failed))
     return str(_geterrmessage()) if failed.value else None
 
 
-def _function() -> Any:
+def load() -> Any:
     global _evaluate
     if _evaluate is None:
         from rpy2.rinterface_lib import openrlib

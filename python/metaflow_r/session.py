@@ -159,6 +159,11 @@ def _one_line(error: BaseException) -> str:
 
 def settle() -> None:
     """Collect R's garbage before tasks are forked: in a task that would touch, and so copy, all that R holds."""
+    from metaflow_r import evaluate
+
+    evaluate.load()  # what each task would look up for itself
+    for name in ("ready_step", "ended_step"):
+        helper(name)
     helper("settle")()
 
 
