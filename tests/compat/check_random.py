@@ -66,7 +66,7 @@ def in_convention(value: Any) -> Any:
     return parts[0] if is_vector else parts
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(VALUES)
 def check_values(value: Any) -> None:
     back, told = through_r(value)
@@ -125,7 +125,7 @@ def cells(column: Any) -> list[Any]:
     return found
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(frames())
 def check_frames(frame: pd.DataFrame) -> None:
     back, told = through_r(frame)

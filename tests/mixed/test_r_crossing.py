@@ -148,7 +148,7 @@ def test_the_sample_of_a_mixed_flow(run_r, r_project):
     resumed = run_r("flow.R", "resume", "fit")
     assert "1 finished task" in resumed.stdout and "start/" not in resumed.stdout
     shown = run_r("flow.R", "show").stdout
-    assert "Step start\n" in shown and "Step fit (R)\n" in shown
+    assert "Step start (Python)\n" in shown and "Step fit\n" in shown
 
 
 CHAIN = """
