@@ -161,7 +161,9 @@ SETTINGS: dict[str, Setting] = {
             "What a table made in another language is in Python.",
             choices=("pandas", "polars", "arrow"),
         ),
-        Setting("GC_OLDER_THAN", "text", None, "Age from which `metaflow gc` removes runs, such as 90d. By default none."),
+        Setting(
+            "GC_OLDER_THAN", "text", None, "Age from which `metaflow gc` removes runs, such as 90d: by default none."
+        ),
         Setting(
             "GC_GRACE_HOURS",
             "float",

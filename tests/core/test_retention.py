@@ -429,6 +429,8 @@ def test_a_store_of_several_databases_is_refused(store: Store, project: Path, mo
     other = type(store.history)()
     other.run(start={"y": LARGE[3:]})
     store.age()
+    with pytest.raises(MetaflowException, match=r"used by other databases, too.*/\.metaflow/metaflow\.db\. Nothing"):
+        collect_garbage()
     monkeypatch.delenv("METAFLOW_METADATA_URL")
     monkeypatch.delenv("METAFLOW_DEFAULT_DATASTORE")
     before = store.state()

@@ -13,12 +13,13 @@ from metaflow_core.metadata.database import Database
 from metaflow_core.store.interface import Storage
 
 FOLDER = "databases"
+BESIDE = "metaflow.db"
 _SQLITE = "sqlite:///"
 
 
 def register(db: Database, storage: Storage) -> None:
     """Leave the mark of the database in the store, unless it is the ``metaflow.db`` in the same folder."""
-    if db.url == f"{_SQLITE}{storage.url}/metaflow.db":
+    if _is_beside(db, storage):
         return
 
     def write(file: IO[bytes]) -> None:
@@ -27,15 +28,26 @@ def register(db: Database, storage: Storage) -> None:
     storage.put(_mark(db), write)
 
 
-def others(db: Database, storage: Storage) -> dict[str, str]:
-    """The marks of other databases that use the store: key of the mark -> address of the database."""
+def others(db: Database, storage: Storage) -> list[str]:
+    """Other databases that use the store: where each is, and which object is its mark."""
     own = _mark(db)
-    return {key: bytes(storage.read(key)).decode("utf-8", "replace") for key in storage.keys(FOLDER) if key != own}
+    found = [
+        f"{bytes(storage.read(key)).decode('utf-8', 'replace')} (mark: {key})"
+        for key in storage.keys(FOLDER)
+        if key != own
+    ]
+    if not _is_beside(db, storage) and storage.exists(BESIDE):
+        found.append(f"{storage.url}/{BESIDE}")
+    return found
 
 
 def born(db: Database) -> int:
     """When the database was made, in microseconds since 1970: also what tells it from others."""
     return int(db.execute("SELECT MIN(applied_at) FROM schema_migrations")[0][0])
+
+
+def _is_beside(db: Database, storage: Storage) -> bool:
+    return db.url == f"{_SQLITE}{storage.url}/{BESIDE}"
 
 
 def _mark(db: Database) -> str:

@@ -21,3 +21,16 @@ def in_turns(db: Database) -> Iterator[float]:
     with db.transaction():
         yield time.monotonic() + MOST
     time.sleep(min(1.0, time.monotonic() - began))
+
+
+@contextmanager
+def durable(db: Database) -> Iterator[None]:
+    """Commits wait for the disk, so that a power cut does not bring rows back whose files are gone."""
+    if db.dialect != "sqlite":  # others always wait
+        yield
+        return
+    db.execute("PRAGMA synchronous=FULL")
+    try:
+        yield
+    finally:
+        db.execute("PRAGMA synchronous=NORMAL")

@@ -14,6 +14,7 @@ from metaflow_core.errors import MetaflowException, MetaflowNotFound
 from metaflow_core.metadata import retention, run_queries, sharing
 from metaflow_core.metadata.backend import Backend
 from metaflow_core.metadata.retention import GoingRun, Policy
+from metaflow_core.metadata.turns import durable
 from metaflow_core.metadata.unreachable import Amount, Collector, Garbage
 from metaflow_core.names import check_tag, show
 from metaflow_core.results import messages, provider
@@ -192,12 +193,14 @@ class GarbagePlan:
             self.survey()
         clones = retention.clones_of(self._db, self._decision.runs)
         removed, tasks = [], {}
-        for run in self._decision.runs:
-            count = self._count_tasks(run)
-            if retention.remove_run(self._db, self._storage, run, self._policy, clones.get((run.flow_pk, run.id), [])):
-                removed.append(run)
-                tasks[run.pk] = count
-        garbage = self._collector(dry_run=False).collect()
+        with durable(self._db):
+            for run in self._decision.runs:
+                count = self._count_tasks(run)
+                resumed_by = clones.get((run.flow_pk, run.id), [])
+                if retention.remove_run(self._db, self._storage, run, self._policy, resumed_by):
+                    removed.append(run)
+                    tasks[run.pk] = count
+            garbage = self._collector(dry_run=False).collect()
         garbage.flows = self._bytes_of_flows or {}
         return self._report(False, removed, tasks, garbage)
 
@@ -206,12 +209,11 @@ class GarbagePlan:
         return Collector(self._db, self._storage, grace, sharing.born(self._db) / 1e6, dry_run)
 
     def _check_store(self) -> None:
-        others = sharing.others(self._db, self._storage)
+        others = "; ".join(sharing.others(self._db, self._storage))
         if others:
-            listed = "; ".join(f"{address} (mark: {key})" for key, address in others.items())
             raise MetaflowException(
                 f"The artifact store {self._storage.url} is used by other databases, too, and what they refer to can't "
-                f"be seen from here: {listed}. Nothing was removed. If one of them is gone for good, delete its mark "
+                f"be seen from here: {others}. Nothing was removed. If one of them is gone for good, delete its mark "
                 f"from the store."
             )
 
