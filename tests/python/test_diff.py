@@ -328,3 +328,13 @@ def test_a_terminal_that_knows_few_characters(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     code, text, message = metaflow("diff", "TrainFlow/1", "TrainFlow/2")
     assert (code, message) == (0, "") and "3 -> 4" in text
+
+
+def test_code_can_not_act_on_the_terminal() -> None:
+    run = Run("TrainFlow/2")
+    pk = run._db.execute(
+        "INSERT INTO texts (fingerprint, text) VALUES ('y', ?) RETURNING pk", ('{"train.py": "\\u001b]0;x"}',)
+    )
+    run._db.execute("UPDATE runs SET source_pk = ? WHERE pk = ?", (pk[0][0], run._row.pk))
+    _, text, _ = metaflow("diff", "TrainFlow/1", "TrainFlow/2")
+    assert "\x1b" not in text and "\n  +\\x1b]0;x\n" in text

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 def as_data(diff: Diff) -> dict[str, Any]:
     """What ``--json`` prints."""
+    data: dict[str, Any] = _finite(_data(diff))
+    return data
+
+
+def _data(diff: Diff) -> dict[str, Any]:
     return {
         "old": diff.old.pathspec,
         "new": diff.new.pathspec,
@@ -35,13 +40,12 @@ def as_data(diff: Diff) -> dict[str, Any]:
 
 
 def _value(change: ValueChange) -> dict[str, Any]:
-    old, new = change.facts()
-    found = {"change": change.change, "old": old, "new": new, "difference": _finite(change.difference)}
+    facts = dict(zip(("old", "new"), change.facts(), strict=True))
     for side, artifact in (("old", change.old), ("new", change.new)):
-        stored = artifact and artifact._stored()
-        if stored and stored.encoding in ("null", "bool", "int", "float", "str"):
-            found[side] = {**found[side], "value": _finite(stored.scalar)}
-    return found
+        stored, known = artifact and artifact._stored(), facts[side]
+        if stored and known and stored.encoding in ("null", "bool", "int", "float", "str"):
+            known["value"] = stored.scalar
+    return {"change": change.change, **facts, "difference": change.difference}
 
 
 def _plain(value: Any) -> Any:

@@ -45,7 +45,7 @@ def summary(change: ValueChange) -> str:
     if kind == "table":
         return f"{types}, {_counted(found['rows'], 'row')}"
     if kind == "array":
-        return f"{types}, {_array(found).removeprefix(types).lstrip()}"
+        return f"{types}, {_array(found).removeprefix(types).lstrip(' ,')}"
     if kind == "items":
         return f"{types}, {_counted(found['length'], 'element')}"
     if kind == "opaque":
@@ -122,8 +122,9 @@ def _array(found: dict[str, Any]) -> str:
     dtype = _pair(*dtypes)
     if shapes[0] != shapes[1] and (len(shapes[0]) > 1 or len(shapes[1]) > 1):
         return f"{dtype}, shape {_shape(shapes[0])} → {_shape(shapes[1])}"
-    size = _shape(shapes[0]) if len(shapes[0]) > 1 else _counted([shape[0] for shape in shapes], "element")
-    return f"{dtype} {size}: {_column(found)}"
+    if len(shapes[0]) > 1:
+        return f"{dtype} {_shape(shapes[0])}: {_column(found)}"
+    return f"{dtype}, {_counted([shape[0] for shape in shapes], 'element')}: {_column(found)}"
 
 
 def _column(found: dict[str, Any]) -> str:

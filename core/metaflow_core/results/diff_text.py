@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MAX_CODE = 100  # lines of each file's diff, unless all are wanted
 _COLOURS = {"title": "1", "added": "32", "removed": "31", "changed": "33", "hunk": "36", "faint": "2"}
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), 127)}  # they would act on the terminal
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 
 
@@ -142,7 +143,7 @@ def _code(diff: Diff, max_code: int | None) -> Iterator[Line]:
         all_lines = found.splitlines()
         for number, line in enumerate(all_lines[:max_code]):
             style = {"+": "added", "-": "removed", "@": "hunk"}.get(line[:1], "")
-            yield Line(f"  {line}".rstrip(), "title" if number < 2 else style)
+            yield Line(f"  {line.translate(_CONTROLS)}".rstrip(), "title" if number < 2 else style)
         if max_code is not None and len(all_lines) > max_code:
             yield Line(f"  ... and {len(all_lines) - max_code:,} more lines", "faint")
 
