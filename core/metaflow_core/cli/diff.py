@@ -19,7 +19,9 @@ from metaflow_core.errors import MetaflowException
 @click.option("--exit-code", is_flag=True, help="Exit with 1 when something differs, and with 2 after an error.")
 @namespace_option
 def diff(old: str, new: str, full: bool, as_json: bool, exit_code: bool, namespace: str | None) -> None:
-    """Show how the run NEW differs from the run OLD, as in: metaflow diff HelloFlow/5 HelloFlow/7
+    """Show how the run NEW differs from the run OLD.
+
+    As in: metaflow diff HelloFlow/5 HelloFlow/7
 
     Compared are parameters, artifacts, user tags, environment, graph and code; when they ran, and for how long, is
     shown and no difference. The runs can be of different flows. Two tasks are compared in the same way by their

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @namespace_option
 def lineage(run: str, as_json: bool, namespace: str | None) -> None:
-    """Show which artifacts of other runs RUN has read through the client, and who has read artifacts of RUN.
+    """Show what RUN has read of other runs, and who has read RUN.
 
-    The runs on the other side are shown whatever their namespace.
+    These are the artifacts that tasks have loaded through the client, as in: metaflow lineage HelloFlow/5. The runs on the other side are shown whatever their namespace.
     """
     from metaflow_core.results.run import Run
 
