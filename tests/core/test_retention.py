@@ -387,6 +387,7 @@ def test_young_files_are_spared(store: Store, monkeypatch: pytest.MonkeyPatch) -
         key = storage_key(encode([hours] * 20_000).key)
         store.history.storage.put(key, lambda file: file.write(b"x" * 100))  # type: ignore[arg-type,return-value]
         os.utime(store.folder / key, (time.time() - hours * 3600,) * 2)
+    assert collect_garbage(dry_run=True).files.count == 1
     assert collect_garbage().files.count == 1
     monkeypatch.setenv("METAFLOW_GC_GRACE_HOURS", "1")
     assert collect_garbage(dry_run=True).files.count == 2
@@ -514,6 +515,23 @@ def test_a_value_that_is_stored_again_at_the_last_moment(store: Store, monkeypat
     assert turns
     assert (report.values.count, report.files.count) == (0, 0)
     assert Run("F/2")["start"].task["x"].data == LARGE
+
+
+def test_a_file_that_is_written_anew_at_the_last_moment(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was listed as old; another collector has removed it, and a task that has not committed yet wrote it again."""
+    x = encode(LARGE)
+    store.history.storage.put(storage_key(x.key), x.write)
+    store.age()
+    in_turns = unreachable.in_turns
+
+    def late(db: Any) -> Any:
+        os.utime(store.payloads()[0])
+        return in_turns(db)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(unreachable, "in_turns", late)
+        assert collect_garbage().files.count == 0
+    assert len(store.payloads()) == 1
 
 
 def test_values_of_a_removed_run_that_are_stored_again(store: Store) -> None:
