@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def lineage(run: str, as_json: bool, namespace: str | None) -> None:
     """Show what RUN has read of other runs, and who has read RUN.
 
-    These are the artifacts that tasks have loaded through the client, as in: metaflow lineage HelloFlow/5. The runs on the other side are shown whatever their namespace.
+    Told are the artifacts that tasks have loaded through the client, as in: metaflow lineage HelloFlow/5. The other
+    runs are shown whatever their namespace.
     """
     from metaflow_core.results.run import Run
 
