@@ -132,6 +132,10 @@ def test_without_an_age_only_what_nothing_refers_to_goes(store: Store) -> None:
     stray = store.log("F", "77")
     (store.folder / ".tmp").mkdir(exist_ok=True)
     (store.folder / ".tmp" / "1-killed").write_bytes(b"z" * 300)
+    foreign = [store.folder / name for name in ("notes", "data/aa/notes", "data/notes", "logs/F/1/notes", "logs/notes")]
+    for path in foreign:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("of somebody")
     store.age()
     dry = collect_garbage(dry_run=True)
     report = collect_garbage()
@@ -146,6 +150,7 @@ def test_without_an_age_only_what_nothing_refers_to_goes(store: Store) -> None:
     assert Run(f"F/{run.id}")["start"].task["x"].data == LARGE
     assert Run(f"F/{run.id}")["start"].task.stdout == "log of F/1\n"
     assert collect_garbage().bytes == 0
+    assert all(path.exists() for path in foreign)
 
 
 def test_old_runs_go_with_all_that_is_theirs_alone(store: Store) -> None:
@@ -204,7 +209,7 @@ def test_a_tag_protects(store: Store) -> None:
     store.run(tags=["ci-1"])
     store.run()
     store.run(days=1)
-    for ignored, left in (([], "1 2 4"), (["nothing"], "1 2 4"), (["ci-*"], "1 4")):
+    for ignored, left in (([], "1 2 4"), (["nothing", "[c]"], "1 2 4"), (["ci-*"], "1 4")):
         collect_garbage("90d", ignore_tags=ignored)
         assert " ".join(store.ids()) == left
     Run("F/1").add_tag("ci-2")
@@ -377,6 +382,7 @@ def test_an_age_beyond_all_times(store: Store) -> None:
     store.run()
     for age in ("999999999999w", timedelta.max):
         assert collect_garbage(age).runs == []
+    assert collect_garbage("1d", keep_last=10**30).kept == {"latest": 1, "last": 1}
 
 
 # --- files ---

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from typing import IO, NamedTuple
 
 from metaflow_core.clock import now
+from metaflow_core.errors import MetaflowDataMissing
 from metaflow_core.metadata import liveness, run_queries
 from metaflow_core.metadata.database import Database
 from metaflow_core.metadata.run_queries import StoredFlow, StoredRun, Tags
@@ -115,7 +116,9 @@ def is_protected(tags: Tags, policy: Policy) -> bool:
     """Whether a run with these tags must be kept."""
     if policy.keep_tags & (tags.user | tags.system):
         return True
-    return any(not any(fnmatchcase(tag, pattern) for pattern in policy.ignore_tags) for tag in tags.user)
+    return not all(
+        any(tag == pattern or fnmatchcase(tag, pattern) for pattern in policy.ignore_tags) for tag in tags.user
+    )
 
 
 def _ended_at(run: StoredRun) -> int:
@@ -150,13 +153,12 @@ def _latest(db: Database, flow_pk: int) -> set[int]:
         ("run_tags t", ""),
         ("run_tags t CROSS JOIN runs r", " AND r.pk = t.run_pk AND r.status = 'completed'"),
     ):
-        for first, last in (("user:", "user;"), ("production:", "production;")):  # all that begins so: ; follows :
-            rows = db.execute(
-                f"SELECT MAX(t.run_pk) FROM {source} WHERE t.flow_pk = ? AND t.tag >= ? AND t.tag < ?{condition}"
-                " GROUP BY t.tag",
-                (flow_pk, first, last),
-            )
-            found.update(row[0] for row in rows)
+        rows = db.execute(
+            f"SELECT MAX(t.run_pk) FROM {source} WHERE t.flow_pk = ?"
+            f" AND (t.tag LIKE 'user:%' OR t.tag LIKE 'production:%'){condition} GROUP BY t.tag",
+            (flow_pk,),
+        )
+        found.update(row[0] for row in rows)
     return found
 
 
@@ -164,8 +166,8 @@ def _newest(db: Database, flow_pk: int, count: int) -> int:
     """The ``pk`` from which on the runs are the ``count`` newest of the flow."""
     if not count:
         return run_queries.NEWEST
-    rows = db.execute("SELECT pk FROM runs WHERE flow_pk = ? ORDER BY pk DESC LIMIT ?", (flow_pk, count))
-    return int(rows[-1][0]) if rows else 0
+    rows = db.execute("SELECT pk FROM runs WHERE flow_pk = ? ORDER BY pk DESC LIMIT 1 OFFSET ?", (flow_pk, count - 1))
+    return int(rows[0][0]) if rows else 0
 
 
 def _resumed(db: Database, flow_pk: int) -> set[str]:
@@ -238,24 +240,27 @@ def _may_go(db: Database, run: GoingRun, policy: Policy) -> bool:
 
 def _copy_logs(db: Database, storage: Storage, run: GoingRun, clone: int) -> None:
     """Give a run the logs of the tasks that it took over from ``run``, wherever these tasks once ran."""
-    clone_id = db.execute("SELECT id FROM runs WHERE pk = ?", (clone,))[0][0]
     rows = db.execute(
         "WITH RECURSIVE origins (task_pk, origin_pk) AS ("
         " SELECT n.pk, n.origin_task_pk FROM tasks n JOIN tasks o ON o.pk = n.origin_task_pk"
         " WHERE n.run_pk = ? AND o.run_pk = ?"
         " UNION ALL SELECT c.task_pk, t.origin_task_pk FROM origins c JOIN tasks t ON t.pk = c.origin_pk"
         " WHERE t.origin_task_pk IS NOT NULL)"
-        " SELECT r.id, n.step, n.id, n.attempt FROM origins c JOIN tasks t ON t.pk = c.origin_pk"
-        " AND t.origin_task_pk IS NULL JOIN runs r ON r.pk = t.run_pk JOIN tasks n ON n.pk = c.task_pk",
+        " SELECT r.id, m.id, n.step, n.id, n.attempt FROM origins c JOIN tasks t ON t.pk = c.origin_pk"
+        " AND t.origin_task_pk IS NULL JOIN runs r ON r.pk = t.run_pk JOIN tasks n ON n.pk = c.task_pk"
+        " JOIN runs m ON m.pk = n.run_pk",
         (clone, run.pk),
     )
     there: dict[str, set[str]] = {}
-    for source_id, step, task, attempt in rows:
+    for source_id, clone_id, step, task, attempt in rows:
         if source_id not in there:
             there[source_id] = set(storage.keys(f"logs/{run.flow}/{source_id}"))
         source = log_key(run.flow, source_id, step, task, attempt)
         if source in there[source_id]:
-            content = storage.read(source)
+            try:
+                content = storage.read(source)
+            except MetaflowDataMissing:
+                continue  # another collector was quicker, with the whole run
 
             def write(file: IO[bytes], content: memoryview = content) -> None:
                 file.write(content)

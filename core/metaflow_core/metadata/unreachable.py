@@ -7,6 +7,7 @@ not count as referring to anything: so a dry run tells what their removal would 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,9 @@ _FLOW = ", ".join(
 )
 _ROW_BYTES = f"CASE WHEN payload IS NULL AND size > {INLINE_LIMIT} THEN 0 ELSE size END"
 _TEXTS = (("graphs", "graph", ("graph_pk",)), ("texts", "text", ("source_pk", "environment_pk")))
+# What we have written there; anything else is left alone.
+_PAYLOAD = re.compile(r"data/([0-9a-f]{2})/\1[0-9a-f]{62}")
+_LOG = re.compile(r"logs/[^/]+/[^/]+/[^/]+/[^/]+\.\d+\.log")
 T = TypeVar("T")
 
 
@@ -157,7 +161,11 @@ class Collector:
     # --- payloads ---
 
     def _files(self, prefix: str) -> None:
-        old = (found for found in self.storage.scan(prefix) if found.modified < self.grace)
+        old = (
+            found
+            for found in self.storage.scan(prefix)
+            if found.modified < self.grace and _PAYLOAD.fullmatch(found.key)
+        )
         for some in _batches(old, _ROWS_AT_A_TIME):
             keys = [found.key.rpartition("/")[2] for found in some]
             rows = self.db.execute(
@@ -190,7 +198,7 @@ class Collector:
         """Logs of attempts that are not recorded. Recording comes before the first line, so none is on its way."""
         for flow in run_queries.find_flows(self.db, None):
             logs = self.storage.scan(f"logs/{flow.name}")
-            for run, group in groupby(logs, lambda log: log.key.split("/")[2]):
+            for run, group in groupby(logs, lambda log: log.key.split("/", 3)[2]):
                 self._logs_of(flow.pk, flow.name, run, list(group))
 
     def _logs_of(self, flow_pk: int, flow: str, run: str, logs: list[StoredObject]) -> None:
@@ -201,7 +209,7 @@ class Collector:
         )
         recorded = {f"logs/{flow}/{run}/{step}/{task}.{attempt}.log" for step, task, attempt in rows}
         for log in logs:
-            if log.key in recorded or not self._is_ours(log):
+            if not _LOG.fullmatch(log.key) or log.key in recorded or not self._is_ours(log):
                 continue
             self.found.logs.add(log.size)
             if self.dry_run:

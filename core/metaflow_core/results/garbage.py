@@ -283,7 +283,7 @@ def _checked_count(keep_last: int) -> int:
         raise MetaflowException(
             f"keep_last is a number of runs, 0 or more, not {show(keep_last)}. Nothing was removed."
         )
-    return keep_last
+    return min(keep_last, run_queries.NEWEST)
 
 
 def _several(values: str | Iterable[str]) -> list[str]:
