@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from metaflow_core.errors import InvalidSearch
+from metaflow_core.metadata import search as strategies
 from metaflow_core.results import Flow
 
 MESSAGES = """
@@ -157,16 +158,26 @@ def test_what_is_too_large(flow: Flow) -> None:
         assert all(len(line) < 90 for line in place)
 
 
-def test_what_is_as_large_as_allowed_works(flow: Flow) -> None:
+@pytest.mark.parametrize("sizes", [(256, 4096, 2048), (1, 0, 1)])
+def test_what_is_as_large_as_allowed_works(
+    flow: Flow, history: Any, monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, ...]
+) -> None:
+    for name, size in zip(("NEAR", "FEW", "FAR"), sizes, strict=True):
+        monkeypatch.setattr(strategies, name, size)
+    for _ in range(20):
+        history.run(parameters={"alpha": -0.5}, tags=["y"])
     for search in (
-        "(" * 50 + "alpha" + ")" * 50,
+        "(" * 50 + "alpha > 0" + ")" * 50,
         " or ".join(["alpha = 1"] * 199) + " or alpha = 0.1",
-        " and ".join(["(alpha > 0 or 'x' in tags)"] * 100),
-        " and ".join(f"alpha != {number}" for number in range(200)),
+        " and ".join(f"(alpha > 0 or 'x{number}' in tags)" for number in range(100)),
+        "alpha > 0 and " + " and ".join(f"alpha != {number}" for number in range(199)),
+        "alpha > 0 and (" + " or ".join(f"alpha != {number}" for number in range(199)) + ")",
+        "alpha > 0 and " + " and ".join(["tag != 'y'"] * 199),
         f"alpha in ({', '.join(map(str, range(499)))}, 0.1)",
-        "not " * 50 + "alpha",
+        "not " * 48 + "(alpha > 0)",
     ):
         assert [run.id for run in flow.search(search)] == ["1"]
+        assert [run.id for run in flow.search(search, tags=["user:tester", "runtime:dev"], order_by="alpha")] == ["1"]
 
 
 PIECES = (

@@ -16,6 +16,7 @@ from metaflow_core.metadata.search_terms import All, Condition, Not, Scalar, Val
 LARGEST = 2**62  # larger than any `pk`
 NEAR = 256  # so many runs are tried before anything else is
 FEW = 2048  # a condition that fewer runs meet is rare: all of them are tried
+MERGED = 8  # sources at most; further conditions are tested
 PART = 500  # values that one statement takes
 FAR = 1024  # so many are tried below what no run above can meet
 
@@ -150,8 +151,11 @@ def _by_start(
         found = _walk(search, base, [walked] if walked else [], start, end)
         if end is None or len(found) == limit:
             return found
-    # The namespace, which comes first, is often on nearly every run: it is compared last.
-    return _merge(search, known[::-1], start)
+    # The namespace, which comes first, is often on nearly every run: it is compared after other tags. What must be
+    # sorted comes last, because nothing is when the others have no run in common.
+    known.reverse()
+    known.sort(key=lambda one: not one.ordered)
+    return _merge(search, known[:MERGED], start)
 
 
 def _walk(search: _Search, base: Range, without: Sequence[Source], start: int, end: int | None) -> list[int]:

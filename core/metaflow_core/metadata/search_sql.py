@@ -20,6 +20,7 @@ from metaflow_core.metadata.search_terms import (
     ValueText,
 )
 
+MOST_RANGES = 50  # that are read for one condition
 MOST = 2**63 - 1  # a larger integer is no integer of SQL
 FACTS = {column: f"r.{column}" for column in ("status", "owner", "created_at", "finished_at")}
 FACTS["duration"] = "r.finished_at - r.created_at"
@@ -107,7 +108,8 @@ def source(condition: Condition, scope: Scope) -> Source | None:
         if not all(sources):
             return None
         known = [one for one in sources if one]
-        return Source(tuple(part for one in known for part in one.ranges), all(one.exact for one in known))
+        ranges = tuple(part for one in known for part in one.ranges)
+        return Source(ranges, all(one.exact for one in known)) if len(ranges) <= MOST_RANGES else None
     place = scope.where
     is_one = scope.flow_pk is not None
     if isinstance(condition, Tag):
