@@ -140,13 +140,13 @@ def _by_start(
     counts = [_count(db, one) for one in known]
     if min(counts) < FEW:
         return _all_of(search, known[counts.index(min(counts))], start)
-    # Common conditions that rarely meet: walk all of their ranges at once, as one merges sorted lists. Those that are
-    # not sorted by run are sorted first, so before that a look whether it is enough to begin further down.
+    # Common conditions that rarely meet. It may be enough to begin further down, where the first run can be that all of
+    # them have; else all of their ranges are walked at once, as one merges sorted lists.
+    first = _first(search, known, start)
+    if first is None:
+        return []
+    start = first + 1 if descending else first - 1
     if not all(one.ordered for one in known):
-        first = _first(search, known, start)
-        if first is None:
-            return []
-        start = first + 1 if descending else first - 1
         end = _nth(search, base, start, max(FAR, 8 * search.wanted))
         found = _walk(search, base, [walked] if walked else [], start, end)
         if end is None or len(found) == limit:
