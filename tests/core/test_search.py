@@ -142,6 +142,8 @@ def test_expressions(trained: Flow, where: str, expected: str | None) -> None:
         ({"order_by": "-accuracy", "limit": 2, "page": 2}, "16"),
         ({"limit": 2, "page": 2}, "32"),
         ({"limit": 2, "page": 9}, ""),
+        ({"limit": 2**31 - 1, "page": 2**31 - 1}, ""),
+        ({"limit": 2**31 - 1, "page": 2**31 - 1, "order_by": "alpha", "where": "debug"}, ""),
         ({"after": "5"}, "321"),
         ({"after": 5, "order_by": "oldest"}, "6"),
         ({"after": "F/2", "order_by": "-accuracy"}, "3165"),
@@ -456,6 +458,7 @@ def test_bad_arguments(trained: Flow) -> None:
     bad: list[tuple[dict[str, Any], str]] = [
         ({"limit": 0}, "limit is a whole number from 1 on, not 0."),
         ({"limit": True}, "limit is a whole number"),
+        ({"limit": 2**70}, "limit is a whole number"),
         ({"limit": 2.0}, "limit is a whole number"),
         ({"page": 2}, "page = 2 needs a limit"),
         ({"tags": 5}, "tags is a text or a list of texts, not 5."),

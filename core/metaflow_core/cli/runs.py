@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from metaflow_core.results.search_frame import FoundRun
 
 LIMIT = 20
+MOST = 2**31 - 2  # runs of a page, and pages
 TEXT = 30  # characters of a value that are shown
 
 _OPTIONS = [
@@ -58,7 +59,7 @@ _OPTIONS = [
         help='Show these parameters and scalar artifacts, with commas between them; "*" is all of them.',
     ),
     click.option(
-        "--limit", type=click.IntRange(1), default=LIMIT, show_default=True, metavar="N", help="So many runs."
+        "--limit", type=click.IntRange(1), default=LIMIT, metavar="N", help=f"So many runs, by default {LIMIT}."
     ),
     click.option("--page", type=click.IntRange(1), default=1, metavar="N", help="Page 2 has the next ones, and so on."),
     click.option("--after", metavar="RUN", help="The ones that come after this run; new runs do not shift them."),
@@ -125,6 +126,7 @@ def _list(
 ) -> None:
     if every and namespace:
         raise click.UsageError("--all and --namespace exclude each other.")
+    limit, asked["page"] = min(limit, MOST), min(asked["page"], MOST)
     names = [part.strip() for text in show for part in text.split(",") if part.strip()]
     chosen = None if every else identity() if namespace is None else namespace or None
     if not has_database(backend):

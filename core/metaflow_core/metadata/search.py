@@ -180,7 +180,7 @@ def _merge(search: _Search, sources: Sequence[Source], start: int) -> list[int]:
     if not tests.values:
         return search.ask(joined("INTERSECT", rows), search.page("pk"))
     found: list[int] = []
-    size = max(NEAR, 4 * search.wanted)
+    size = min(max(NEAR, 4 * search.wanted), LARGEST)
     while len(found) < search.wanted:
         # Tested by the piece, because SQLite merges only where the order is that of the whole statement.
         rows = [_rows(search, one, start) for one in sources]
@@ -208,7 +208,7 @@ def _rows_of(search: _Search, part: Range, start: int) -> Sql:
 
 def _nth(search: _Search, base: Range, start: int, nth: int) -> int | None:
     """The ``pk`` of the nth run of ``base``; None when there are not as many."""
-    page = search._replace(limit=1, skip=nth - 1).page(base.key)
+    page = search._replace(limit=1, skip=min(nth, LARGEST) - 1).page(base.key)
     found = search.ask(_rows_of(search, base, start), page)
     return found[0] if found else None
 

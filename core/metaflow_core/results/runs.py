@@ -96,7 +96,7 @@ class Runs(Iterator["Run"]):
 
 
 def pages(scope: Scope, query: Query, size: int = FIRST_PAGE) -> Iterator[list[int]]:
-    """The ``pk`` of the runs, a page at a time. The first page has ``size`` runs, those after it more."""
+    """The ``pk`` of the runs, a page at a time. The first page has ``size``, later ones more if it is small."""
     after, skip, missing = query.after, query.skip, query.limit
     while missing is None or missing > 0:
         wanted = size if missing is None else min(size, missing)
@@ -107,4 +107,4 @@ def pages(scope: Scope, query: Query, size: int = FIRST_PAGE) -> Iterator[list[i
             return
         after, skip = places[-1], 0
         missing = None if missing is None else missing - wanted
-        size = min(size * 4, PAGE)
+        size = max(size, min(size * 4, PAGE))

@@ -251,7 +251,7 @@ def _is_text(text: str) -> bool:
 
 
 def _whole(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**40:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31:
         raise InvalidSearch(f"{name} is a whole number from 1 on, not {show(value)}.")
     return value
 
