@@ -28,8 +28,10 @@ if TYPE_CHECKING:
         namespace,
     )
 
+    from metaflow.config import Config, ConfigValue, config_expr
     from metaflow.decorators import Decorator, step
     from metaflow.flowspec import FlowSpec
+    from metaflow.nbrunner import NBRunner
     from metaflow.parameters import IncludeFile, JSONType, Parameter
     from metaflow.r_step import r_step
     from metaflow.runner import Runner
@@ -42,12 +44,15 @@ if TYPE_CHECKING:
     parallel: Decorator
 
 __all__ = [
+    "Config",
+    "ConfigValue",
     "DataArtifact",
     "Flow",
     "FlowSpec",
     "IncludeFile",
     "JSONType",
     "Metaflow",
+    "NBRunner",
     "Parameter",
     "Run",
     "Runner",
@@ -55,6 +60,7 @@ __all__ = [
     "Task",
     "catch",
     "collect_garbage",
+    "config_expr",
     "current",
     "default_metadata",
     "default_namespace",
@@ -76,11 +82,15 @@ __all__ = [
 _SUBMODULES = ("exception", "flowspec", "parameters", "runner")
 
 _HOMES = {
+    "Config": "metaflow.config",
+    "ConfigValue": "metaflow.config",
+    "config_expr": "metaflow.config",
     "FlowSpec": "metaflow.flowspec",
     "step": "metaflow.decorators",
     "r_step": "metaflow.r_step",
     "IncludeFile": "metaflow.parameters",
     "JSONType": "metaflow.parameters",
+    "NBRunner": "metaflow.nbrunner",
     "Parameter": "metaflow.parameters",
     "Runner": "metaflow.runner",
     "current": "metaflow_core.engine.current",

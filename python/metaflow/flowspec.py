@@ -221,6 +221,8 @@ def _check_assignable(flow: FlowSpec, name: str, defined: Any) -> None:
 
         if isinstance(defined, Parameter):
             raise AttributeError(f"self.{name} can't be assigned: it is a parameter of {cls}. Choose another name.")
+        if hasattr(defined, "_source"):
+            raise AttributeError(f"self.{name} can't be assigned: it is a config of {cls}. Choose another name.")
         what = "a step" if mark_of(defined) is not None else "defined as code in the class"
         raise AttributeError(f"self.{name} can't be assigned: it is {what} of {cls}. Choose another name.")
     if not name.startswith("_"):

@@ -317,9 +317,13 @@ def _options(arguments: Mapping[str, Any]) -> list[str]:
         option = "--" + _OF_COMMANDS.get(name, name)
         if name in _FLAGS:
             words.append(option)
-        elif name in _OF_COMMANDS or name in ("config", "config_value"):
+        elif name in _OF_COMMANDS:
             many: Iterable[Any] = [value] if isinstance(value, str) else value
             words += [word for one in many for word in (option, *([one] if isinstance(one, str) else one))]
+        elif name in ("config", "config_value"):
+            pairs = value.items() if isinstance(value, Mapping) else value
+            for config, given in pairs:
+                words += ["--" + name.replace("_", "-"), config, _text(given)]
         else:
             words += [_spelled(option), _text(value)]
     return words

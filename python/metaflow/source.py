@@ -36,6 +36,8 @@ def read_flow(cls: type) -> FlowDef:
             flow.steps[name] = _read_step(cls, name, value, sources)
         elif isinstance(value, Parameter):
             flow.parameters.append(_parameter(name, value))
+        elif _is_config(value):
+            flow.configs.append(dataclasses.replace(value._definition, attribute=name))
         elif _is_constant(name, value):
             flow.constants[name] = value
     flow.file = _file_of(cls, flow)
@@ -188,6 +190,11 @@ def _flow_decorators(cls: type) -> list[Any]:
 
 def _parameter(attribute: str, parameter: Parameter) -> ParameterDef:
     return dataclasses.replace(parameter.definition, attribute=attribute)
+
+
+def _is_config(value: object) -> bool:
+    config = sys.modules.get("metaflow.config")  # a flow without configs does not load it
+    return config is not None and isinstance(value, config.Config)
 
 
 def _is_constant(name: str, value: object) -> bool:

@@ -130,7 +130,7 @@ def decorated(decorator: str, body: str = "pass", before: str = "") -> str:
         ("@environment(vars={'A=B': 1})", "can't name a variable"),
         ("@resources(cpu='lots')", "cpu must be a number"),
         ("@catch(var='not a name')", "var must name an artifact"),
-        ("@catch(var='CONSTANT')", "var='CONSTANT' is a parameter or a constant of the flow"),
+        ("@catch(var='CONSTANT')", "var='CONSTANT' is a parameter, a config or a constant of the flow"),
         ("@retry\n        @retry", "twice"),
     ],
 )

@@ -9,12 +9,15 @@ import metaflow
 import pytest
 
 SURFACE = [
+    "Config",
+    "ConfigValue",
     "DataArtifact",
     "Flow",
     "FlowSpec",
     "IncludeFile",
     "JSONType",
     "Metaflow",
+    "NBRunner",
     "Parameter",
     "Run",
     "Runner",
@@ -22,6 +25,7 @@ SURFACE = [
     "Task",
     "catch",
     "collect_garbage",
+    "config_expr",
     "current",
     "default_metadata",
     "default_namespace",

@@ -6,7 +6,7 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -80,6 +80,7 @@ class FlowCommands(click.Group):
         return command  # type: ignore[no-any-return]
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:
+        _settle_configs(_flow_of(ctx), ctx.params, args)  # the options of a command may depend on them
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
@@ -90,11 +91,27 @@ class FlowCommands(click.Group):
                 raise click.UsageError(f"No such command {args[0]!r}. Did you mean {near[0]!r}?", ctx) from None
             raise
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        configs = _flow_of(ctx).configs
+        if configs:
+            from metaflow_core.cli.configs import about
+
+            with formatter.section("Configs"):
+                formatter.write_dl([(config.name, about(config)) for config in configs])
+        super().format_commands(ctx, formatter)
+
 
 def _flow_of(ctx: click.Context) -> FlowDef:
     context = ctx.find_object(FlowContext)
     assert context is not None
     return context.flow
+
+
+def _settle_configs(flow: FlowDef, options: Mapping[str, Any], words: list[str]) -> None:
+    if flow.configs or options["config"] or options["config_value"]:
+        from metaflow_core.cli.configs import settle_configs
+
+        settle_configs(flow, options, words)
 
 
 def with_option(variable: str) -> click.Option:
@@ -105,6 +122,19 @@ def with_option(variable: str) -> click.Option:
         envvar=variable,
         metavar="DECORATOR",
         help="Add name:key=value to each step; may be given several times.",
+    )
+
+
+def _config_option(flow: FlowDef, name: str, metavar: str, help: str) -> click.Option:
+    # Not from the environment as click does it: see `given_configs`.
+    return click.Option(
+        [name],
+        type=(str, str),
+        multiple=True,
+        metavar=metavar,
+        help=help,
+        hidden=not flow.configs,
+        allow_from_autoenv=False,
     )
 
 
@@ -119,6 +149,8 @@ def command_line(flow: FlowDef) -> click.Group:
         click.Option(["--package-suffixes"], metavar="LIST", help="File endings that a deployment packages."),
         with_option("METAFLOW_WITH"),
         click.Option(["--pylint/--no-pylint"], default=False, help="Check the code with pylint first, when installed."),
+        _config_option(flow, "--config", "NAME PATH", "Read a config from this file; may be given several times."),
+        _config_option(flow, "--config-value", "NAME VALUE", "The value of a config, as JSON."),
     ]
     for decorator in flow_decorators(flow):
         options += decorator.options()
@@ -130,6 +162,10 @@ def command_line(flow: FlowDef) -> click.Group:
 @click.pass_context
 def _before_command(ctx: click.Context, /, **options: Any) -> None:
     context: FlowContext = ctx.obj
+    if ctx.invoked_subcommand is None:
+        _settle_configs(context.flow, options, ["check"])
+    for name in ("config", "config_value"):
+        del options[name]
     context.quiet = options.pop("quiet")
     # The rest of the program, the tasks and what they start find the same place through the settings.
     if options["datastore_root"]:
@@ -152,11 +188,17 @@ def _before_command(ctx: click.Context, /, **options: Any) -> None:
 
 
 def _given(ctx: click.Context) -> list[str]:
-    """The options that were given before the command, for starting the program again in the same way."""
+    """The options that were given before the command, for starting the program again in the same way.
+
+    Not the configs: a task gets those of its run.
+    """
     found: list[str] = []
     for option in ctx.command.params:
         name = str(option.name)
-        if name == "quiet" or ctx.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE:
+        if (
+            name in ("quiet", "config", "config_value")
+            or ctx.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE
+        ):
             continue
         value = ctx.params[name]
         if isinstance(value, bool):

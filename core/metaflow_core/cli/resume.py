@@ -28,6 +28,11 @@ _FATE = {
 @click.pass_obj
 def _resume(context: FlowContext, /, step: str | None, origin_run_id: str | None, dry_run: bool, **options: Any) -> int:
     flow, backend = context.flow, context.backend
+    if flow.configs:  # before anything is checked or forked, because all of it may depend on them
+        from metaflow_core.cli.configs import take_configs
+
+        take_configs(flow, backend, find_origin(backend.db, flow, origin_run_id, identity.identity()).id)
+        backend.close()
     run = prepare(context, options)
     compute = None if dry_run else open_compute(flow, backend, run)
     try:

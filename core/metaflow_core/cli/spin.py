@@ -26,7 +26,6 @@ def spin(context: FlowContext, place: str, max_num_splits: int, namespace: str |
     """
     flow, db = context.flow, context.backend.db
     lint(flow)
-    check_decorators(flow)
     parts = place.removeprefix(f"{flow.name}/").split("/")
     if len(parts) > 3 or not all(parts):
         raise CommandException(f"{show(place)} is neither STEP nor RUN/STEP[/TASK].")
@@ -45,6 +44,11 @@ def spin(context: FlowContext, place: str, max_num_splits: int, namespace: str |
         task_id = latest_task_id(db, flow.name, run_id, step)
         if task_id is None:
             raise CommandException(f"Run {flow.name}/{run_id} has no task of step {step} to take inputs from.")
+    if flow.configs:
+        from metaflow_core.cli.configs import take_configs
+
+        take_configs(flow, context.backend, run_id)
+    check_decorators(flow)
     context.banner(f"Trying step {step} on the inputs of {flow.name}/{run_id}/{step}/{task_id}. Nothing is stored.")
     settings = TaskSettings(max_num_splits, namespace, context.flow_options)
     return 0 if try_step(flow, context.backend, settings, run_id, step, task_id) else 1

@@ -42,6 +42,10 @@ def step_command(
     if name not in context.flow:
         raise CommandException(f"There is no step {name!r}. Steps: {', '.join(context.flow.steps)}.")
     stay_in_project(context.backend)
+    if context.flow.configs:
+        from metaflow_core.cli.configs import take_configs
+
+        take_configs(context.flow, context.backend, run_id)
     runtime_of(context.flow[name].language).prepare(context.flow)
     request = TaskRequest(run_id, name, task_id, attempt, max_attempts, fallback)
     settings = TaskSettings(max_num_splits, namespace, context.flow_options)

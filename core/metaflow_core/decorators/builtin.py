@@ -50,9 +50,9 @@ class Catch(StepDecorator):
         var = self.attributes["var"]
         if var is not None and not is_identifier(var):
             raise InvalidDecoratorAttribute(f"@catch on step {step.name}: var must name an artifact, not {show(var)}.")
-        if var in {"name", *flow.constants, *(parameter.artifact for parameter in flow.parameters)}:
+        if var in {"name", *flow.constants, *(given.artifact for given in flow.given)}:
             raise InvalidDecoratorAttribute(
-                f"@catch on step {step.name}: var={var!r} is a parameter or a constant of the flow. "
+                f"@catch on step {step.name}: var={var!r} is a parameter, a config or a constant of the flow. "
                 "Choose another name."
             )
 

@@ -84,21 +84,22 @@ def create_run(
     parameters: Mapping[str, Any],
     origin: recording.RunRow | None = None,
 ) -> recording.RunRow:
-    """Register the run: tags, parameters, constants. A resumed run takes its parameters from ``origin``."""
+    """Register the run: tags, constants, parameters and configs. A resumed run takes the last two from ``origin``."""
     import blake3
 
     artifacts: dict[str, recording.Content] = {}
-    for name, value in {**flow.constants, **parameters}.items():
+    for name, value in {**flow.constants, **parameters, **flow.config_values}.items():
         try:
-            artifacts[name] = encode(value, language=flow.language)
+            # A config is read from a file in the same way for flows of every language.
+            artifacts[name] = encode(value, language="python" if name in flow.config_values else flow.language)
         except UnserializableValue as error:
-            kind = "parameter" if name in parameters else "constant"
+            kind = "config" if name in flow.config_values else "parameter" if name in parameters else "constant"
             raise UnserializableValue(
                 f"The {kind} {name!r} of {flow.name} can't be stored. {error}", error.path
             ) from None
     if origin is not None:
         inherited = recording.artifacts(backend.db, origin.parameters_pk, 0)
-        known = {parameter.artifact for parameter in flow.parameters}
+        known = {given.artifact for given in flow.given}
         artifacts.update({name: pk for name, pk in inherited.items() if name in known})
     artifacts["name"] = encode(flow.name)
     system_tags = identity.system_tags()

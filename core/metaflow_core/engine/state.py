@@ -120,7 +120,7 @@ class TaskState:
     def set(self, name: str, value: Any, language: str = "python") -> None:
         """Set an artifact. Parameters and constants can't be set: ``AttributeError``."""
         if name in self.parameters:
-            kind = "a parameter or a constant of the flow" if name != "name" else "the name of the flow"
+            kind = "a parameter, a config or a constant of the flow" if name != "name" else "the name of the flow"
             raise AttributeError(f"self.{name} can't be set in step {self.step.name}: it is {kind}.")
         names.check_identifier(name, "an artifact")
         self._loaded.pop(name, None)

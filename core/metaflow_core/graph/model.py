@@ -39,12 +39,34 @@ class Transition:
     location: Location | None = field(default=None, compare=False)
 
 
+class Delayed:
+    """Stands for a value that is known once the configs are, in a decorator's argument or a parameter's default.
+
+    Its names begin with underscores because in Python every other attribute is a key of a config.
+    """
+
+    _source: str  # as the user wrote it
+
+    def _resolve(self, configs: Mapping[str, Any]) -> Any:
+        """The value, given the configs by name."""
+        raise NotImplementedError
+
+    @property
+    def __name__(self) -> str:  # what shows a function by its name shows this
+        return self._source
+
+
 @dataclass(frozen=True, slots=True)
 class DecoratorSpec:
-    """A decorator as the user wrote it: its name and the arguments that were given."""
+    """A decorator as the user wrote it: its name and the arguments that were given.
+
+    ``code`` is there when the user has defined the decorator: a ``StepCode`` or a ``Mutation`` of
+    :mod:`metaflow_core.decorators.user`.
+    """
 
     name: str
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    code: Any = field(default=None, compare=False)
 
 
 @dataclass(slots=True)
@@ -118,18 +140,53 @@ class ParameterDef:
 
 
 @dataclass(slots=True)
+class ConfigDef:
+    """One config of a flow: a mapping that is known before anything of the flow is checked or run.
+
+    ``default`` is the path of a file, ``default_value`` data or text. ``parser`` is a function of the text, or its
+    dotted name. With ``plain`` the value need not be a mapping.
+    """
+
+    name: str
+    default: Any = None
+    default_value: Any = None
+    required: bool = False
+    help: str | None = None
+    parser: Any = None
+    plain: bool = False
+    location: Location | None = None
+    attribute: str | None = None  # in a language where the name in the code can differ from the name of the option
+
+    @property
+    def artifact(self) -> str:
+        """The name under which tasks see the value: dashes become underscores."""
+        return self.attribute or self.name.replace("-", "_")
+
+
+@dataclass(slots=True)
 class FlowDef:
-    """A flow: steps in the order of the source, parameters, constants and flow decorators."""
+    """A flow: steps in the order of the source, parameters, configs, constants and flow decorators.
+
+    ``config_values``, by artifact, are there once the command line is known.
+    """
 
     name: str
     steps: dict[str, StepDef] = field(default_factory=dict)
     parameters: list[ParameterDef] = field(default_factory=list)
+    configs: list[ConfigDef] = field(default_factory=list)
+    config_values: dict[str, Any] = field(default_factory=dict)
     constants: dict[str, Any] = field(default_factory=dict)
     decorators: list[DecoratorSpec] = field(default_factory=list)
+    mutators: list[DecoratorSpec] = field(default_factory=list)  # change the flow before it is checked
     language: str = "python"
     file: str | None = None
     doc: str = ""
     location: Location | None = None
+
+    @property
+    def given(self) -> list[ParameterDef | ConfigDef]:
+        """What a run is started with."""
+        return [*self.parameters, *self.configs]
 
     def __iter__(self) -> Iterator[StepDef]:
         return iter(self.steps.values())

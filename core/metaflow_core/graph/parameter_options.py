@@ -8,7 +8,7 @@ import click
 
 from metaflow_core.errors import MetaflowException
 from metaflow_core.graph.model import FlowDef, ParameterDef
-from metaflow_core.graph.parameters import Given, check_parameters, convert, key, kind
+from metaflow_core.graph.parameters import Given, check_parameters, convert, is_computed, key, kind
 
 
 def options_for(flow: FlowDef) -> list[click.Option]:
@@ -61,6 +61,6 @@ class _Type(click.ParamType[Given]):
 
 def _help(parameter: ParameterDef) -> str:
     default = parameter.default
-    if default is None or callable(default) or not parameter.show_default:
+    if default is None or is_computed(default) or not parameter.show_default:
         return parameter.help or ""
     return f"{parameter.help or ''}  [default: {default}]".strip()

@@ -14,7 +14,7 @@ from metaflow_core.errors import (
     ParameterFieldFailed,
     ParameterFieldTypeMismatch,
 )
-from metaflow_core.graph.model import FlowDef, ParameterDef
+from metaflow_core.graph.model import ConfigDef, Delayed, FlowDef, ParameterDef
 from metaflow_core.graph.parameter_file import read_file
 from metaflow_core.graph.paths import shown_path
 from metaflow_core.names import is_identifier, show
@@ -48,7 +48,12 @@ class ParameterContext(NamedTuple):
         """The context of a run of ``flow`` by ``user``; functions log to stderr, and see the kind of artifact store."""
         store = str(settings.get("DEFAULT_DATASTORE"))
         scheme = store.partition("://")[0] if "://" in store else "local"
-        return cls(flow.name, user, logger=_log, ds_type="local" if scheme == "file" else scheme)
+        context = cls(flow.name, user, logger=_log, ds_type="local" if scheme == "file" else scheme)
+        if not flow.configs:
+            return context
+        from metaflow_core.config_value import ConfigValue
+
+        return context._replace(configs=ConfigValue(flow.config_values, "configs"))
 
 
 class Given:
@@ -66,26 +71,27 @@ def key(parameter: ParameterDef) -> str:
 
 
 def check_parameters(flow: FlowDef) -> None:
-    """Raise ``MetaflowException`` for the first parameter whose name, type or default can't work."""
-    seen: dict[str, ParameterDef] = {}
-    for parameter in flow.parameters:
+    """Raise ``MetaflowException`` for the first parameter, or config, whose name, type or default can't work."""
+    seen: dict[str, ParameterDef | ConfigDef] = {}
+    for parameter in flow.given:
         _check_name(parameter)
         for name in (parameter.name.lower().replace("_", "-"), f"self.{parameter.artifact}".lower()):
             if name in seen:
                 _refuse(
                     parameter,
-                    f"the name is taken by parameter {seen[name].name!r}; case, dashes and underscores make no "
-                    f"difference. Rename one of them.",
+                    f"the name is taken by {_what(seen[name]).lower()} {seen[name].name!r}; case, dashes and "
+                    f"underscores make no difference. Rename one of them.",
                 )
             seen[name] = parameter
-        _check_type(parameter)
+        if isinstance(parameter, ParameterDef):
+            _check_type(parameter)
 
 
 def kind(parameter: ParameterDef) -> str:
     """``str``, ``int``, ``float``, ``bool``, ``json``, ``file``, or ``click`` for a type of click's."""
     given = parameter.type
     if given is None:
-        default = None if callable(parameter.default) else parameter.default
+        default = None if is_computed(parameter.default) else parameter.default
         for of_default in (bool, int, float):
             if isinstance(default, of_default):
                 return of_default.__name__
@@ -101,6 +107,11 @@ def kind(parameter: ParameterDef) -> str:
     _refuse(
         parameter, f"type={show(given)} is no type of a parameter. Use str, int, float, bool, JSONType or a click type."
     )
+
+
+def is_computed(default: object) -> bool:
+    """Whether a default is known only when the flow is run."""
+    return callable(default) or isinstance(default, Delayed)
 
 
 def convert(parameter: ParameterDef, value: Any) -> Any:
@@ -202,7 +213,7 @@ def _fits(parameter: ParameterDef, default: Any) -> bool:
     return isinstance(default, expected[of_kind])
 
 
-def _check_name(parameter: ParameterDef) -> None:
+def _check_name(parameter: ParameterDef | ConfigDef) -> None:
     if not isinstance(parameter.name, str) or not _NAME.fullmatch(parameter.name) or len(parameter.name) > 200:
         _refuse(parameter, "a name has letters, digits, dashes and underscores, and no digit or dash first.")
     if not is_identifier(parameter.artifact):
@@ -219,7 +230,7 @@ def _check_type(parameter: ParameterDef) -> None:
         if not isinstance(parameter.separator, str) or not parameter.separator:
             _refuse(parameter, f"separator must be text, not {show(parameter.separator)}.")
     default = parameter.default
-    if default is None or callable(default):
+    if default is None or is_computed(default):
         return
     if not _fits(parameter, default):
         raise ParameterFieldTypeMismatch(
@@ -231,15 +242,20 @@ def _check_type(parameter: ParameterDef) -> None:
         convert(parameter, default)
 
 
-def _refuse(parameter: ParameterDef, problem: str) -> NoReturn:
-    raise MetaflowException(f"Parameter {show(parameter.name)}{_where(parameter)}: {problem}", *_place(parameter))
+def _refuse(parameter: ParameterDef | ConfigDef, problem: str) -> NoReturn:
+    what = _what(parameter)
+    raise MetaflowException(f"{what} {show(parameter.name)}{_where(parameter)}: {problem}", *_place(parameter))
 
 
-def _place(parameter: ParameterDef) -> tuple[int | None, str | None]:
+def _what(parameter: ParameterDef | ConfigDef) -> str:
+    return "Parameter" if isinstance(parameter, ParameterDef) else "Config"
+
+
+def _place(parameter: ParameterDef | ConfigDef) -> tuple[int | None, str | None]:
     return (parameter.location.line, parameter.location.file) if parameter.location else (None, None)
 
 
-def _where(parameter: ParameterDef) -> str:
+def _where(parameter: ParameterDef | ConfigDef) -> str:
     location = parameter.location
     return f" ({shown_path(location.file)}, line {location.line})" if location else ""
 

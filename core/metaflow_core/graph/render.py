@@ -6,7 +6,7 @@ import json
 import textwrap
 from typing import Any
 
-from metaflow_core.graph.model import DecoratorSpec, FlowDef, StepDef
+from metaflow_core.graph.model import DecoratorSpec, Delayed, FlowDef, StepDef
 from metaflow_core.graph.order import in_order
 
 
@@ -27,6 +27,9 @@ def flow_to_dict(flow: FlowDef) -> dict[str, Any]:
         "steps": {step.name: _step_to_dict(step) for step in flow},
         "parameters": [
             {"name": p.name, "artifact": p.artifact, "help": p.help, "required": p.required} for p in flow.parameters
+        ],
+        "configs": [
+            {"name": c.name, "artifact": c.artifact, "help": c.help, "required": c.required} for c in flow.configs
         ],
         "decorators": [_decorator(spec) for spec in flow.decorators],
     }
@@ -65,6 +68,9 @@ def flow_to_text(flow: FlowDef) -> str:
     if flow.parameters:
         lines = [f"    --{p.name}{'  ' + p.help if p.help else ''}" for p in flow.parameters]
         blocks.append("\n".join(["Parameters", *lines]))
+    if flow.configs:
+        lines = [f"    --config {c.name}{'  ' + c.help if c.help else ''}" for c in flow.configs]
+        blocks.append("\n".join(["Configs", *lines]))
     for name in _source_order(flow):
         step = flow[name]
         lines = [f"Step {name}{_notes(flow, step)}"]
@@ -192,6 +198,8 @@ def _decorator(spec: DecoratorSpec) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """A decorator's arguments as JSON has them; what it has not becomes text."""
+    if isinstance(value, Delayed):
+        return value._source
     if isinstance(value, dict) or hasattr(value, "items"):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

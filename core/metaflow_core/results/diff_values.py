@@ -63,9 +63,10 @@ def _facts(artifact: DataArtifact) -> dict[str, Any]:
 
 
 def changed_parameters(old: Run, new: Run, limit: int | None) -> dict[str, ValueChange]:
-    """The parameters, and the constants of a flow's class, that differ."""
+    """The parameters and configs, and the constants of a flow's class, that differ."""
     tasks = [run[PARAMETERS_STEP][PARAMETERS_TASK] for run in (old, new)]
-    known = {p["artifact"] for run in (old, new) for p in run._graph().get("parameters", [])}
+    graphs = [run._graph() for run in (old, new)]
+    known = {p["artifact"] for graph in graphs for kind in ("parameters", "configs") for p in graph.get(kind, [])}
     return {
         name: ValueChange(name, None, before, after, limit, is_constant=name not in known)
         for name, before, after in _changed(tasks[0], tasks[1], {})

@@ -26,6 +26,8 @@ def _read(tree: Tree, read: FromTree) -> Any:
         return tree
     kind, value = tree.kind, tree.value
     if kind == "dict":
+        if "config" in tree.layout:
+            return codec_of_kind("config").from_tree(tree, read)
         return dict(zip(read(tree.fields["keys"]), read(value), strict=True))
     if kind in _SEQUENCES:
         if tree.data is not None:

@@ -82,6 +82,7 @@ _BY_PACKAGE = {
     "pyarrow": "python_arrow",
     "scipy": "python_scipy",
     "torch": "python_torch",
+    "metaflow": "python_config",
 }
 
 _BY_KIND = {
@@ -97,6 +98,7 @@ _BY_KIND = {
         "python_arrow": "arrow.array arrow.chunked arrow.scalar arrow.table arrow.batch",
         "python_scipy": "sparse",
         "python_torch": "torch.tensor",
+        "python_config": "config",
         "python_r": "na r.vector r.list",
         "opaque": "opaque",
     }.items()
