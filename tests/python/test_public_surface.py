@@ -17,7 +17,6 @@ SURFACE = [
     "IncludeFile",
     "JSONType",
     "Metaflow",
-    "NBRunner",
     "Parameter",
     "Run",
     "Runner",
