@@ -103,6 +103,11 @@ class _Search(NamedTuple):
     def order(self) -> str:
         return "DESC" if self.descending else "ASC"
 
+    @property
+    def begin(self) -> int:
+        """What all runs are beyond."""
+        return LARGEST if self.descending else 0
+
     def beyond(self, key: str, start: int) -> Sql:
         return Sql(f"{key} {'<' if self.descending else '>'} ?", (start,))
 
@@ -125,7 +130,7 @@ def _by_start(
     skip: int,
 ) -> list[int]:
     search = _Search(db, scope, conditions, [source(one, scope) for one in conditions], descending, limit, skip)
-    start = after if after is not None else LARGEST if descending else 0
+    start = search.begin if after is None else after
     known = [one for one in search.sources if one]
     walked = next((one for one in known if one.ordered and one.exact), None)
     base = walked.ranges[0] if walked else all_runs(scope)
@@ -234,7 +239,9 @@ def _first(search: _Search, known: Sequence[Source], start: int) -> int | None:
         for part in one.ranges:
             # Of a sum, SQLite does not look for the largest key by walking another index than the condition's.
             key = part.key if part.ordered else f"{part.key} + 0"
-            where = sql(part.where, "AND", search.beyond(part.key, start))
+            where = part.where
+            if start != search.begin:
+                where = sql(where, "AND", search.beyond(part.key, start))
             found += search.ask(f"SELECT {best.__name__.upper()}({key}) FROM {part.table} WHERE", where)
         present = [pk for pk in found if pk is not None]
         if not present:
