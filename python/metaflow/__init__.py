@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from metaflow.config import Config, ConfigValue, config_expr
     from metaflow.decorators import Decorator, step
     from metaflow.flowspec import FlowSpec
+    from metaflow.nbrunner import NBRunner
     from metaflow.parameters import IncludeFile, JSONType, Parameter
     from metaflow.r_step import r_step
     from metaflow.runner import Runner
@@ -51,6 +52,7 @@ __all__ = [
     "IncludeFile",
     "JSONType",
     "Metaflow",
+    "NBRunner",
     "Parameter",
     "Run",
     "Runner",
@@ -88,6 +90,7 @@ _HOMES = {
     "r_step": "metaflow.r_step",
     "IncludeFile": "metaflow.parameters",
     "JSONType": "metaflow.parameters",
+    "NBRunner": "metaflow.nbrunner",
     "Parameter": "metaflow.parameters",
     "Runner": "metaflow.runner",
     "current": "metaflow_core.engine.current",

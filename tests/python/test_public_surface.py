@@ -17,6 +17,7 @@ SURFACE = [
     "IncludeFile",
     "JSONType",
     "Metaflow",
+    "NBRunner",
     "Parameter",
     "Run",
     "Runner",
