@@ -23,7 +23,7 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from metaflow_core.decorators.interface import FlowDecorator, StepDecorator
+    from metaflow_core.decorators.interface import FlowDecorator, SecretsProvider, StepDecorator
     from metaflow_core.engine.interface import Compute, LanguageRuntime
     from metaflow_core.metadata.database import Database
     from metaflow_core.store.interface import Storage
@@ -72,6 +72,20 @@ def value_codecs() -> Sequence[ValueCodec]:
 @hookspec(firstresult=True)
 def open_compute(name: str) -> Compute | None:
     """The place named ``name`` (``local``) where tasks run, or None when it is not this plugin's."""
+
+
+@hookspec(firstresult=True)
+def secrets_provider(name: str) -> SecretsProvider | None:
+    """The provider ``name`` of ``@secrets(sources=["name.id"])``, or None when it is not this plugin's.
+
+    Asked when a flow is checked, and in each task that fetches secrets.
+    """
+
+
+@hookspec
+def secrets_provider_names() -> Sequence[str]:
+    """The names of this plugin's providers of secrets, for the message about a name that nobody knows."""
+    raise NotImplementedError
 
 
 @hookspec

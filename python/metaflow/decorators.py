@@ -7,7 +7,7 @@ checks the arguments. So a decorator of a plugin needs nothing here: :func:`find
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -111,9 +111,8 @@ class Decorator:
 
     def __call__(self, *args: Any, **attributes: Any) -> Any:
         from metaflow_core.errors import InvalidDecoratorAttribute
-        from metaflow_core.graph.model import DecoratorSpec
 
-        spec = DecoratorSpec(self.__name__, attributes)
+        spec = self._spec(attributes)
         if not args:
             return lambda target: self._record(target, spec)
         if len(args) > 1 or attributes or not (callable(args[0]) or hasattr(args[0], "__get__")):
@@ -121,6 +120,11 @@ class Decorator:
                 f"@{self.__name__} takes its arguments by name, as in @{self.__name__}(name=value), not {args[0]!r}."
             )
         return self._record(args[0], spec)
+
+    def _spec(self, attributes: Mapping[str, Any]) -> DecoratorSpec:
+        from metaflow_core.graph.model import DecoratorSpec
+
+        return DecoratorSpec(self.__name__, attributes)
 
     def _record(self, target: Any, spec: DecoratorSpec) -> Any:
         raise NotImplementedError
@@ -185,6 +189,14 @@ BUILT_IN: dict[str, Decorator] = {
             "resources",
             "What a task needs, in MB where it is memory or disk: "
             "``@resources(cpu=1, gpu=0, disk=None, memory=4096, shared_memory=None)``.",
+        ),
+        StepDecorator(
+            "secrets",
+            "Put secrets into the environment of the task: "
+            "``@secrets(sources=['env.DB_PASSWORD'], role=None, allow_override=False)``.",
+        ),
+        FlowDecorator(
+            "exit_hook", "Call functions when a run has ended: ``@exit_hook(on_success=[...], on_error=[...])``."
         ),
         StepDecorator(
             "parallel", "A gang: the step of ``self.next(self.train, num_parallel=4)``, see ``current.parallel``."

@@ -36,6 +36,7 @@ COMMANDS = {
     "help": "metaflow_core.cli.flow:help_command",
     "init": "metaflow_core.cli.step:init",
     "step": "metaflow_core.cli.step:step_command",
+    "exit-hook": "metaflow_core.cli.exit_hook:exit_hook_command",
 }
 
 

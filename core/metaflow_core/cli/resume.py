@@ -10,7 +10,7 @@ from metaflow_core import identity
 from metaflow_core.cli.flow import FlowContext
 from metaflow_core.cli.run import prepare, run_options
 from metaflow_core.engine.resume import find_origin, plan_resume
-from metaflow_core.engine.run import create_run, execute, open_compute
+from metaflow_core.engine.run import create_run, execute, open_processes
 from metaflow_core.errors import CommandException
 from metaflow_core.graph.parameters import Given, ParameterContext, evaluate, key
 from metaflow_core.metadata import liveness, recording, run_queries
@@ -34,12 +34,12 @@ def _resume(context: FlowContext, /, step: str | None, origin_run_id: str | None
         take_configs(flow, backend, find_origin(backend.db, flow, origin_run_id, identity.identity()).id)
         backend.close()
     run = prepare(context, options)
-    compute = None if dry_run else open_compute(flow, backend, run)
+    processes = None if dry_run else open_processes(flow, backend, run)
     try:
         origin = find_origin(backend.db, flow, origin_run_id, identity.identity())
         plan = plan_resume(backend.db, flow, origin, step)
         about = _about(context, origin)
-        if compute is None:
+        if processes is None:
             from metaflow_core.engine.resume_preview import preview
             from metaflow_core.metadata.cloning import origin_tasks
 
@@ -59,10 +59,10 @@ def _resume(context: FlowContext, /, step: str | None, origin_run_id: str | None
         parameters = evaluate(flow, given, ParameterContext.of(flow, identity.user()), required=False)
         row = create_run(flow, backend, run, parameters, origin)
     except BaseException:
-        if compute is not None:
-            compute.close()
+        if processes is not None:
+            processes.close()
         raise
-    return 0 if execute(flow, backend, compute, run, row, plan) == "completed" else 1
+    return 0 if execute(flow, backend, processes, run, row, plan) == "completed" else 1
 
 
 def _about(context: FlowContext, origin: recording.RunRow) -> str:

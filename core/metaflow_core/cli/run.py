@@ -9,7 +9,7 @@ import click
 from metaflow_core import identity
 from metaflow_core.cli.flow import FlowContext, with_option
 from metaflow_core.decorators.resolve import attach, check_decorators
-from metaflow_core.engine.run import RunOptions, create_run, execute, open_compute
+from metaflow_core.engine.run import RunOptions, create_run, execute, open_processes
 from metaflow_core.engine.scheduler import Limits
 from metaflow_core.errors import CommandException
 from metaflow_core.graph.lint import lint
@@ -74,14 +74,14 @@ def run_command(flow: FlowDef) -> click.Command:
     def callback(context: FlowContext, /, **options: Any) -> int:
         shared = {option.name: options.pop(str(option.name)) for option in shared_options}
         run = prepare(context, {str(name): value for name, value in shared.items()})
-        compute = open_compute(flow, context.backend, run)
+        processes = open_processes(flow, context.backend, run)
         try:
             parameters = evaluate(flow, options, ParameterContext.of(flow, identity.user()))
             row = create_run(flow, context.backend, run, parameters)
         except BaseException:
-            compute.close()
+            processes.close()
             raise
-        return 0 if execute(flow, context.backend, compute, run, row) == "completed" else 1
+        return 0 if execute(flow, context.backend, processes, run, row) == "completed" else 1
 
     return click.Command(
         "run", params=[*options_for(flow), *shared_options], callback=callback, help="Run the flow on this machine."

@@ -6,7 +6,9 @@ import click
 
 from metaflow_core import identity
 from metaflow_core.cli.flow import FlowContext
-from metaflow_core.decorators.resolve import check_decorators
+from metaflow_core.decorators.resolve import check_decorators, has_secrets
+from metaflow_core.engine.masking import MaskSender
+from metaflow_core.engine.relay import run_masked
 from metaflow_core.engine.task import TaskSettings, try_step
 from metaflow_core.errors import CommandException
 from metaflow_core.graph.lint import lint
@@ -50,5 +52,12 @@ def spin(context: FlowContext, place: str, max_num_splits: int, namespace: str |
         take_configs(flow, context.backend, run_id)
     check_decorators(flow)
     context.banner(f"Trying step {step} on the inputs of {flow.name}/{run_id}/{step}/{task_id}. Nothing is stored.")
-    settings = TaskSettings(max_num_splits, namespace, context.flow_options)
-    return 0 if try_step(flow, context.backend, settings, run_id, step, task_id) else 1
+
+    def work(masks: MaskSender | None = None) -> int:
+        settings = TaskSettings(max_num_splits, namespace, context.flow_options, masks)
+        return 0 if try_step(flow, context.backend, settings, run_id, step, task_id) else 1
+
+    if not has_secrets(flow[step]):
+        return work()
+    context.backend.close()
+    return run_masked(work)

@@ -6,7 +6,10 @@ import click
 
 from metaflow_core import identity
 from metaflow_core.cli.flow import FlowContext
+from metaflow_core.decorators.resolve import has_secrets
 from metaflow_core.engine.interface import TaskRequest
+from metaflow_core.engine.masking import MaskSender, inherited_channel
+from metaflow_core.engine.relay import run_masked
 from metaflow_core.engine.run import RunOptions, create_run, stay_in_project
 from metaflow_core.engine.streams import make_streams
 from metaflow_core.engine.task import TaskSettings, run_attempt, runtime_of
@@ -48,8 +51,13 @@ def step_command(
         take_configs(context.flow, context.backend, run_id)
     runtime_of(context.flow[name].language).prepare(context.flow)
     request = TaskRequest(run_id, name, task_id, attempt, max_attempts, fallback)
-    settings = TaskSettings(max_num_splits, namespace, context.flow_options)
-    return run_attempt(context.flow, context.backend, settings, request)
+    channel = inherited_channel()
+
+    def work(masks: MaskSender | None) -> int:
+        settings = TaskSettings(max_num_splits, namespace, context.flow_options, masks)
+        return run_attempt(context.flow, context.backend, settings, request)
+
+    return run_masked(work) if channel is None and has_secrets(context.flow[name]) else work(channel)
 
 
 def init(flow: FlowDef) -> click.Command:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from metaflow_core.errors import InvalidDecoratorAttribute
 from metaflow_core.names import show
@@ -33,6 +33,10 @@ class Decorator:
                 )
         self.attributes: dict[str, Any] = {**self.defaults, **given}
 
+    def secret_arguments(self) -> list[str]:
+        """The texts among the arguments that must be stored and shown nowhere."""
+        return []
+
     def number(self, key: str, at_least: float = 0, at_most: float = float("inf"), whole: bool = False) -> Any:
         """An argument that must be a number within limits; text is converted."""
         value = self.attributes[key]
@@ -51,6 +55,8 @@ class Decorator:
 
 class StepDecorator(Decorator):
     """A decorator on a step. Every method has a default that does nothing."""
+
+    has_secrets: ClassVar[bool] = False  # whether ``before`` calls ``state.hide``
 
     def check(self, flow: FlowDef, step: StepDef) -> None:
         """Refuse a use that can't work, before the run starts."""
@@ -104,3 +110,13 @@ class FlowDecorator(Decorator):
     def current(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """What tasks find in ``current`` because of this decorator."""
         return {}
+
+
+class SecretsProvider(Protocol):
+    """Where secrets come from. ``id`` is what follows the dot in ``"provider.id"``, and may be empty."""
+
+    def check(self, id: str, options: Mapping[str, Any]) -> None:
+        """Refuse what can't work, with an ``InvalidDecoratorAttribute``, before the run starts. Fetch nothing."""
+
+    def fetch(self, id: str, options: Mapping[str, Any], role: str | None) -> Mapping[str, str]:
+        """Variables and their values. Called in the task; an error fails the task, and must not tell a value."""

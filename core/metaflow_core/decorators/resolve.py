@@ -22,8 +22,10 @@ from metaflow_core.plugins import hook
 def step_decorator_classes() -> dict[str, type[StepDecorator]]:
     """Every step decorator there is, by name."""
     from metaflow_core.decorators import builtin
+    from metaflow_core.decorators.secrets import Secrets
 
-    classes = {cls.name: cls for cls in builtin.STEP_DECORATORS}
+    classes: dict[str, type[StepDecorator]] = {cls.name: cls for cls in builtin.STEP_DECORATORS}
+    classes[Secrets.name] = Secrets
     for more in hook().step_decorators():
         classes.update({cls.name: cls for cls in more})
     return classes
@@ -32,7 +34,9 @@ def step_decorator_classes() -> dict[str, type[StepDecorator]]:
 @cache
 def flow_decorator_classes() -> dict[str, type[FlowDecorator]]:
     """Every flow decorator there is, by name."""
-    classes: dict[str, type[FlowDecorator]] = {}
+    from metaflow_core.decorators.exit_hook import ExitHook
+
+    classes: dict[str, type[FlowDecorator]] = {ExitHook.name: ExitHook}
     for more in hook().flow_decorators():
         classes.update({cls.name: cls for cls in more})
     return classes
@@ -54,6 +58,11 @@ def step_decorators(step: StepDef) -> list[StepDecorator]:
         seen.add(spec.name)
         found.append(cls(spec.attributes, f"step {step.name}"))
     return found
+
+
+def has_secrets(step: StepDef) -> bool:
+    """Whether tasks of the step may tell of values that must not be shown."""
+    return any(decorator.has_secrets for decorator in step_decorators(step))
 
 
 def flow_decorators(flow: FlowDef) -> list[FlowDecorator]:
@@ -93,13 +102,13 @@ def attach(flow: FlowDef, given: Iterable[str]) -> None:
 
 
 def parse(text: str) -> DecoratorSpec:
-    """``name:key=value,key2=value2``; a value is JSON, or text when it is no JSON."""
+    """``name:key=value,key2=value2``; a value is JSON, with commas in brackets if need be, or else text."""
     name, _, rest = text.partition(":")
     known = step_decorator_classes()
     if name not in known:
         raise UnknownStepDecoratorException(f"--with {text}: there is no decorator {name!r}. {_suggest(name, known)}")
     attributes = {}
-    for part in filter(None, rest.split(",")):
+    for part in filter(None, _split(rest)):
         key, equals, value = part.partition("=")
         if not equals:
             raise CommandException(f"--with {text}: expected {name}:key=value, not {part!r}.")
@@ -107,7 +116,32 @@ def parse(text: str) -> DecoratorSpec:
             attributes[key.strip()] = json.loads(value)
         except ValueError:
             attributes[key.strip()] = value
+    if known[name].has_secrets and known[name](attributes, "--with").secret_arguments():
+        raise CommandException(
+            f"--with {name}: a secret does not belong on a command line, where everybody on this machine can read it. "
+            f"Name where it is instead: --with {name}:sources=env.DB_PASSWORD"
+        )
     return DecoratorSpec(name, attributes)
+
+
+def _split(text: str) -> list[str]:
+    """The parts between commas that are in no brackets and no quotes.
+
+    >>> _split('sources=["env.A","file.b,c"],role=x')
+    ['sources=["env.A","file.b,c"]', 'role=x']
+    """
+    parts, depth, quoted, previous = [""], 0, False, ""
+    for character in text:
+        if character == '"' and previous != "\\":
+            quoted = not quoted
+        elif not quoted:
+            depth += (character in "[{") - (character in "]}")
+        if character == "," and not quoted and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+        previous = character
+    return parts
 
 
 def _suggest(name: str, known: Iterable[str]) -> str:

@@ -6,7 +6,10 @@ import os
 import sys
 import time
 from contextlib import suppress
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from metaflow_core.engine.masking import Mask
 
 CLEAR = "\r\x1b[K"
 COLOURS = {"stderr": "\x1b[33m", "failed": "\x1b[31;1m", "good": "\x1b[32m", "faint": "\x1b[2m"}
@@ -93,17 +96,23 @@ class Output:
 
 
 class LineSplitter:
-    """Cuts a stream of bytes into lines; a line longer than ``limit`` comes in pieces."""
+    """Cuts a stream of bytes into lines; a line longer than ``limit`` comes in pieces. ``mask`` hides secrets."""
 
-    def __init__(self, limit: int = 1 << 16) -> None:
+    def __init__(self, limit: int = 1 << 16, mask: Mask | None = None) -> None:
         self._limit = limit
+        self._mask = mask
         self._rest = b""
 
     def feed(self, data: bytes) -> list[tuple[bytes, bool]]:
         """``(text, complete)`` of each line that ``data`` ends, and of each full piece."""
-        *lines, rest = (self._rest + data).split(b"\n") if self._rest else data.split(b"\n")
+        data = self._rest + data if self._rest else data
+        kept = 0
+        if self._mask is not None:
+            data = self._mask.data(data)
+            kept = self._mask.longest  # the end may be the beginning of a secret
+        *lines, rest = data.split(b"\n")
         found = [(line, True) for line in lines]
-        while len(rest) > self._limit:
+        while len(rest) > self._limit + kept:
             found.append((rest[: self._limit], False))
             rest = rest[self._limit :]
         self._rest = rest

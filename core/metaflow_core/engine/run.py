@@ -7,12 +7,13 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metaflow_core import identity
 from metaflow_core import settings as project_settings
-from metaflow_core.decorators.resolve import flow_decorators
+from metaflow_core.decorators.resolve import flow_decorators, has_secrets, step_decorators
 from metaflow_core.engine.interface import Compute, TaskRequest
+from metaflow_core.engine.masking import Mask, MaskChannel
 from metaflow_core.engine.output import Output
 from metaflow_core.engine.plan import Plan
 from metaflow_core.engine.resume import ResumePlan, take_over
@@ -29,6 +30,9 @@ from metaflow_core.names import check_user_tags
 from metaflow_core.plugins import hook
 from metaflow_core.values import encode
 
+if TYPE_CHECKING:
+    from metaflow_core.engine.exit_hooks import ExitHooks
+
 
 @dataclass(slots=True)
 class RunOptions:
@@ -43,9 +47,25 @@ class RunOptions:
     program: Sequence[str] = ()  # the command that starts this program again, up to the command
 
 
-def open_compute(flow: FlowDef, backend: Backend, options: RunOptions) -> Compute:
+@dataclass(slots=True)
+class Processes:
+    """What was forked before anything was opened: where tasks run, and what waits for the run's end."""
+
+    compute: Compute
+    masks: MaskChannel | None = None  # when the flow has secrets
+    exit_hooks: ExitHooks | None = None
+
+    def close(self) -> None:
+        """End them without a run."""
+        self.compute.close()
+        if self.exit_hooks is not None:
+            self.exit_hooks.close()
+
+
+def open_processes(flow: FlowDef, backend: Backend, options: RunOptions) -> Processes:
     """Prepare the languages of the flow, and fork the process that runs its tasks. Before anything is opened."""
-    settings = TaskSettings(options.limits.max_num_splits, options.namespace, options.flow_options)
+    masks = MaskChannel() if any(map(has_secrets, flow)) else None
+    settings = TaskSettings(options.limits.max_num_splits, options.namespace, options.flow_options, masks)
     for language in sorted(flow.languages):
         runtime_of(language).prepare(flow)
     compute: Compute | None = hook().open_compute(name="local")
@@ -61,11 +81,27 @@ def open_compute(flow: FlowDef, backend: Backend, options: RunOptions) -> Comput
         return run_attempt(flow, backend, settings, request)
 
     def command(request: TaskRequest) -> list[str]:
+        if masks is not None:
+            masks.pass_on()
         return [*options.program, *request.as_arguments(), *settings.as_arguments()]
 
     flush_streams()
+    exit_hooks = _open_exit_hooks(flow, options)
     compute.open(run_task, command)
-    return compute
+    return Processes(compute, masks, exit_hooks)
+
+
+def _open_exit_hooks(flow: FlowDef, options: RunOptions) -> ExitHooks | None:
+    if not any(decorator.name == "exit_hook" for decorator in flow.decorators):
+        return None
+    from metaflow_core.engine.exit_hooks import ExitHooks
+
+    def command(run_id: str, status: str) -> list[str]:
+        namespace = [] if options.namespace is None else ["--namespace", options.namespace]
+        return [*options.program, "exit-hook", "--run-id", run_id, "--status", status, *namespace]
+
+    fork = project_settings.get("LAUNCHER") == "fork"
+    return ExitHooks(flow, options.namespace, None if fork else command)
 
 
 def stay_in_project(backend: Backend) -> None:
@@ -128,7 +164,7 @@ def create_run(
             origin_run_id=origin.id if origin else None,
             host=os.uname().nodename,
             pid=os.getpid(),
-            source=source_of(flow, runtimes),
+            source=_without_secrets(flow, source_of(flow, runtimes)),
             environment=environment_of(runtimes, system_tags),
         ),
     )
@@ -143,16 +179,46 @@ def create_run(
     return run
 
 
+def _without_secrets(flow: FlowDef, source: str | None) -> str | None:
+    """The source, which is stored, without the secrets that are written in it as arguments of decorators."""
+    import json
+
+    secrets = [text for step in flow for decorator in step_decorators(step) for text in decorator.secret_arguments()]
+    if source is None or not secrets:
+        return source
+    mask = Mask()
+    mask.add(secrets)
+    return json.dumps({file: text and mask.text(text) for file, text in json.loads(source).items()})
+
+
 def execute(
     flow: FlowDef,
     backend: Backend,
-    compute: Compute,
+    processes: Processes,
     options: RunOptions,
     run: recording.RunRow,
     resume: ResumePlan | None = None,
 ) -> str:
     """Run the tasks and record how the run ended: ``completed``, ``failed`` or ``interrupted``."""
     output = Output()
+    status = "failed"
+    try:
+        status = _execute(flow, backend, processes, options, run, resume, output)
+    finally:
+        if processes.exit_hooks is not None:
+            processes.exit_hooks.call(run.id, status, output)
+    return status
+
+
+def _execute(
+    flow: FlowDef,
+    backend: Backend,
+    processes: Processes,
+    options: RunOptions,
+    run: recording.RunRow,
+    resume: ResumePlan | None,
+    output: Output,
+) -> str:
     verb = "starting" if resume is None else f"resuming from run {resume.origin.id}"
     output.line(f"Workflow {verb} (run-id {run.id}):")
     _tell_observers(hook().run_started, flow_name=flow.name, run_id=run.id)
@@ -165,12 +231,14 @@ def execute(
         else:
             plan, count, next_id = take_over(backend.db, flow, resume, run)
             output.line(f"{count} finished task{'s' * (count != 1)} taken over from run {resume.origin.id}.")
-        scheduler = Scheduler(flow, run, backend, compute, output, plan, options.limits, next_id)
+        scheduler = Scheduler(
+            flow, run, backend, processes.compute, output, plan, options.limits, next_id, processes.masks
+        )
         status = scheduler.execute()
     except KeyboardInterrupt:  # before the scheduler listens
         status = "interrupted"
     finally:
-        compute.close()
+        processes.compute.close()
         recording.finish_run(backend.db, run.pk, status)
     _tell_observers(hook().run_finished, flow_name=flow.name, run_id=run.id, status=status)
     if status == "completed":

@@ -16,6 +16,7 @@ from metaflow_core.clock import now
 from metaflow_core.decorators.interface import StepDecorator
 from metaflow_core.decorators.resolve import step_decorators
 from metaflow_core.engine.interface import Compute, TaskRequest, TaskStarted
+from metaflow_core.engine.masking import Mask, MaskChannel
 from metaflow_core.engine.output import LineSplitter, Output
 from metaflow_core.engine.plan import Plan, Work
 from metaflow_core.graph.model import FlowDef
@@ -45,6 +46,7 @@ class _Running:
     label: str
     log: LogWriter
     pipes: dict[int, tuple[Stream, LineSplitter]]
+    mask: Mask | None = None
     pid: int | None = None
     deadline: float | None = None
     timed_out: bool = False
@@ -82,6 +84,7 @@ class Scheduler:
     plan: Plan
     limits: Limits
     next_id: int = 1
+    masks: MaskChannel | None = None  # when the flow has secrets
     done: int = 0
     failed: int = 0
     interrupts: int = 0
@@ -99,6 +102,8 @@ class Scheduler:
         self._policies = {step.name: _Policy.of(step_decorators(step)) for step in self.flow}
         self.limits.max_workers = min(self.limits.max_workers, _most_workers())
         self._poll.register(self.compute.fileno(), select.POLLIN)
+        if self.masks is not None:
+            self._poll.register(self.masks.fileno(), select.POLLIN)
         beat_every = settings.get("HEARTBEAT_SECONDS")
         next_beat = self._began + beat_every
         woken, restore = self._listen_to_signals()
@@ -150,13 +155,15 @@ class Scheduler:
         key = log_key(self.flow.name, self.run.id, work.step, work.task_id, work.attempt)
         log = LogWriter(self.backend.storage, key, self.limits.max_log_size << 20)
         task = _Running(work, request, f"{self.run.id}/{work.step}/{work.task_id}", log, {})
+        if self.masks is not None:
+            task.mask = Mask()
         writers = []
         streams: tuple[Stream, Stream] = ("stdout", "stderr")
         for stream in streams:
             reader, writer = os.pipe()
             os.set_blocking(reader, False)
             writers.append(writer)
-            task.pipes[reader] = stream, LineSplitter()
+            task.pipes[reader] = stream, LineSplitter(mask=task.mask)
             self._pipes[reader] = task
             self._poll.register(reader, select.POLLIN)
         if policy.seconds is not None:
@@ -189,6 +196,7 @@ class Scheduler:
         if woken in ready:
             ready.discard(woken)
             self._signalled(os.read(woken, 4096))
+        self._learn_secrets()
         if self.compute.fileno() in ready:
             ready.discard(self.compute.fileno())
             for event in self.compute.events():
@@ -213,11 +221,18 @@ class Scheduler:
             data = os.read(fd, READ_SIZE)
         except BlockingIOError:
             return False
+        self._learn_secrets()  # after reading: a secret is told before it can be printed
         stream, splitter = task.pipes[fd]
         self._show(task, stream, splitter.feed(data) if data else splitter.end())
         if not data:
             self._close_pipe(task, fd)
         return bool(data)
+
+    def _learn_secrets(self) -> None:
+        for key, piece in self.masks.received() if self.masks is not None else ():
+            task = self._running.get(key)
+            if task is not None and task.mask is not None:
+                task.mask.add_pieces([piece])
 
     def _show(self, task: _Running, stream: Stream, lines: list[tuple[bytes, bool]]) -> None:
         at = now()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from metaflow_core.wrapped_error import MetaflowExceptionWrapper
 
 if TYPE_CHECKING:
     from metaflow_core.engine.interface import LanguageRuntime
+    from metaflow_core.engine.masking import Mask
     from metaflow_core.metadata.backend import Backend
     from metaflow_core.metadata.recording import Content, RunRow, TaskRow
     from metaflow_core.values.encoded import Encoded
@@ -75,6 +76,8 @@ class TaskState:
         self.inputs: Inputs | None = None
         self.transition: Transition | None = None
         self.items: list[Any] | None = None
+        self.tell_secrets: Callable[[list[str]], None] | None = None  # who shows the output masks it
+        self._mask: Mask | None = None
         self._max_num_splits = max_num_splits
         self._inherited: dict[str, int] = {}
         self._loaded: dict[str, _Loaded] = {}
@@ -285,16 +288,29 @@ class TaskState:
         """Let ``current`` tell more to the step; for decorators."""
         current._update(fields)
 
+    def hide(self, values: Iterable[str]) -> None:
+        """Show ``***`` instead of these values from now on: in the task's log, and in errors, which are stored."""
+        if self._mask is None:
+            from metaflow_core.engine.masking import Mask
+
+            self._mask = Mask()
+        fresh = self._mask.add(values)
+        if self.tell_secrets is not None:
+            self.tell_secrets(fresh)
+
+    def _masked(self, text: str) -> str:
+        return text if self._mask is None else self._mask.text(text)
+
     # --- failures --------------------------------------------------------------------------------------------------
 
     def wrap(self, error: BaseException) -> MetaflowExceptionWrapper:
         """The error as data."""
         name, trace = self.runtime.describe_error(error)
-        return MetaflowExceptionWrapper(name, str(error), trace)
+        return MetaflowExceptionWrapper(name, self._masked(str(error)), self._masked(trace))
 
     def report(self, error: BaseException) -> None:
         """Print the error as the user should see it, to the task's stderr."""
-        print(self.runtime.describe_error(error)[1].rstrip(), file=sys.stderr, flush=True)
+        print(self._masked(self.runtime.describe_error(error)[1].rstrip()), file=sys.stderr, flush=True)
 
     def print(self, text: str) -> None:
         """Print to the task's stderr, after what :meth:`report` has printed."""

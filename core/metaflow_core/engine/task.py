@@ -21,6 +21,7 @@ from metaflow_core.plugins import hook
 
 if TYPE_CHECKING:
     from metaflow_core.decorators.interface import StepDecorator
+    from metaflow_core.engine.masking import MaskSender
     from metaflow_core.metadata.backend import Backend
     from metaflow_core.metadata.recording import Content
 
@@ -32,6 +33,7 @@ class TaskSettings:
     max_num_splits: int = 100
     namespace: str | None = None  # of the client inside tasks; None: the identity's, "": global
     options: dict[str, Any] | None = None  # given to flow decorators
+    masks: MaskSender | None = None  # to who reads the output
 
     def as_arguments(self) -> list[str]:
         """The settings as arguments of the ``step`` command; ``options`` stand before the command."""
@@ -106,6 +108,8 @@ def _open_state(flow: FlowDef, backend: Backend, settings: TaskSettings, request
     run = recording.find_run(backend.db, flow.name, request.run_id)
     task = recording.find_task(backend.db, run.pk, request.step, request.task_id)
     state = TaskState(flow, step, backend, runtime_of(step.language), run, task, settings.max_num_splits)
+    if settings.masks is not None:
+        state.tell_secrets = partial(settings.masks.send, request.key)
     _set_current(flow, state, settings, request)
     lineage.start_noting(backend.metadata_url, run.pk)
     return state

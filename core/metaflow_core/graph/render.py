@@ -193,7 +193,18 @@ def _decorator(spec: DecoratorSpec) -> dict[str, Any]:
     attributes = _plain(spec.attributes)
     if spec.name == "environment" and isinstance(attributes.get("vars"), dict):
         attributes["vars"] = dict.fromkeys(attributes["vars"], "...")  # a value may be secret, and this is stored
+    if spec.name == "secrets":
+        attributes["sources"] = _without_options(attributes.get("sources"))
     return {"name": spec.name, "attributes": attributes}
+
+
+def _without_options(sources: Any) -> Any:
+    """Sources of secrets without their options, which may be secrets themselves."""
+    if isinstance(sources, list):
+        return [_without_options(source) for source in sources]
+    if isinstance(sources, dict):
+        return {key: "..." if key == "options" else value for key, value in sources.items()}
+    return sources
 
 
 def _plain(value: Any) -> Any:
