@@ -94,13 +94,17 @@ class ExitHooks:
             with suppress(BrokenPipeError):
                 os.write(self._tell, f"{run_id} {status}\n".encode())
             code = relay(self._pid, {fd: show(style) for fd, style in self._pipes.items()})
+            self._end_group()  # what the functions have started ends with them, as in a task
             if code:
                 output.line(_verdict(code), style="failed")
         except KeyboardInterrupt:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._pid, signal.SIGKILL)
+            self._end_group()
             output.line("Interrupted: the exit hooks were stopped.", style="failed")
         output.flush()
+
+    def _end_group(self) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._pid, signal.SIGKILL)
 
 
 def _verdict(code: int) -> str:
