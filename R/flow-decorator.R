@@ -33,7 +33,10 @@ new_decorator <- function(name, arguments, where) {
 
 #' @export
 format.metaflow_decorator <- function(x, ...) {
-  arguments <- vapply(x$arguments, function(value) paste(deparse(value, nlines = 1L), collapse = ""), "")
+  arguments <- vapply(x$arguments, function(value) {
+    if (inherits(value, "metaflow_config_expr")) return(format(value))
+    paste(deparse(value, nlines = 1L), collapse = "")
+  }, "")
   paste0("@", x$name, if (length(arguments)) paste0("(", paste(names(arguments), "=", arguments, collapse = ", "), ")"))
 }
 

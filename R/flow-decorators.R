@@ -63,14 +63,16 @@ environment_variables <- function(...) {
   new_decorator("environment", variables, "environment_variables()")
   for (name in names(variables)) {
     value <- variables[[name]]
-    if (!is.atomic(value) || length(value) != 1L) {
+    if (!inherits(value, "metaflow_config_expr") && (!is.atomic(value) || length(value) != 1L)) {
       stop_metaflow(
         paste0("environment_variables(): `", name, "` must be one text, not ", show_value(value), "."),
         class = "metaflow_invalid_argument"
       )
     }
   }
-  decorator("environment", vars = lapply(variables, as.character))
+  later <- vapply(variables, inherits, NA, "metaflow_config_expr")
+  variables[!later] <- lapply(variables[!later], as.character)
+  decorator("environment", vars = variables)
 }
 
 #' More decorators

@@ -2,8 +2,8 @@
 #'
 #' @param name Name of the flow: letters, digits and underscores.
 #' @param ... Decorators of the flow, such as `project(name = "fraud")` or `schedule(daily = TRUE)`.
-#' @return A flow without steps. Pipe it into [parameter()], [step()] and [run()]. It is an ordinary value: printing it
-#'   shows its steps.
+#' @return A flow without steps. Pipe it into [parameter()], [config()], [step()] and [run()]. It is an ordinary value:
+#'   printing it shows its steps.
 #' @examples
 #' metaflow("HelloFlow") |>
 #'   step(step = "start", next_step = "end") |>
@@ -18,7 +18,10 @@ metaflow <- function(name, ...) {
     )
   }
   structure(
-    list(name = name, decorators = check_decorators(decorators_in(...), "metaflow()"), parameters = list(), steps = list()),
+    list(
+      name = name, decorators = check_decorators(decorators_in(...), "metaflow()"), parameters = list(),
+      configs = list(), steps = list()
+    ),
     class = "metaflow_flow"
   )
 }
@@ -46,10 +49,14 @@ check_decorators <- function(given, where) {
 
 step_arguments <- c("step", "r_function", "py_function", "foreach", "join", "next_step", "condition", "num_parallel")
 parameter_arguments <- c("parameter", "required", "help", "separator", "default", "type", "is_flag")
+config_arguments <- c("name", "default", "default_value", "help", "required", "parser", "plain")
 
 unknown_argument <- function(where, name, known = NULL) {
   if (is.null(known)) {
-    known <- switch(where, "step()" = step_arguments, "parameter()" = parameter_arguments, "name")
+    known <- switch(where,
+      "step()" = step_arguments, "parameter()" = parameter_arguments,
+      "config()" = config_arguments, "name"
+    )
   }
   paste0(where, " has no argument `", name, "`. ", suggest(name, known))
 }
@@ -61,6 +68,7 @@ flow_data <- function(flow) {
     file = script_file(),
     decorators = lapply(flow$decorators, unclass),
     parameters = flow$parameters,
+    configs = flow$configs,
     steps = flow$steps
   )
 }
@@ -74,12 +82,26 @@ format.metaflow_flow <- function(x, ...) {
     default <- parameter$default
     shown <- if (is.null(default)) {
       if (parameter$required) "required" else "no default"
+    } else if (inherits(default, "metaflow_config_expr")) {
+      paste("default", format(default))
     } else if (is.function(default)) {
       "default computed"
     } else {
       paste("default", paste(format(default), collapse = ", "))
     }
     lines <- c(lines, paste0("  parameter ", parameter$name, " (", shown, ")"))
+  }
+  for (config in x$configs) {
+    shown <- if (!is.null(config$default)) {
+      paste("default", config$default)
+    } else if (!is.null(config$default_value)) {
+      "default value"
+    } else if (config$required) {
+      "required"
+    } else {
+      "no default"
+    }
+    lines <- c(lines, paste0("  config ", config$name, " (", shown, ")"))
   }
   for (step in x$steps) {
     marks <- vapply(step$decorators, function(d) paste0(" ", format(structure(d, class = "metaflow_decorator"))), "")

@@ -6,10 +6,11 @@
 #'
 #' @param flow A flow, from [metaflow()].
 #' @param ... Parameters of the flow, and options of the command line in snake case: `tag`, `max_workers`,
-#'   `max_num_splits`, `with`, `namespace` (`NULL` is the global one), ... Instead of a run, one of these does something
-#'   else: `resume` (`TRUE`, or the step to resume from; with `origin_run_id`, and with `dry_run = TRUE` to be told what
-#'   would be taken over and what would run), `show = TRUE`, `check = TRUE`, `help = TRUE`, `logs`, `dump`, `spin`,
-#'   `step_functions = "create"`, `argo_workflows = "create"`, `airflow = "create"`.
+#'   `max_num_splits`, `with`, `namespace` (`NULL` is the global one), `config` and `config_value` (see [config()]), ...
+#'   Instead of a run, one of these does something else: `resume` (`TRUE`, or the step to resume from; with
+#'   `origin_run_id`, and with `dry_run = TRUE` to be told what would be taken over and what would run), `show = TRUE`,
+#'   `check = TRUE`, `help = TRUE`, `logs`, `dump`, `spin`, `step_functions = "create"`, `argo_workflows = "create"`,
+#'   `airflow = "create"`.
 #' @return The run, as from [run_client], invisibly. A run that fails is an error of class `metaflow_run_failed` in a
 #'   session, and exit status 1 of Rscript.
 #' @examples
@@ -110,6 +111,7 @@ run_arguments <- function(flow, given) {
   parameters <- vapply(flow$parameters, function(p) p$name, "")
   aliases <- gsub("-", "_", parameters, fixed = TRUE)
   known <- c(parameters, options_of_run, commands, options_of_resume, options_before, flags_before, options_of_deployments, "batch")
+  known <- c(known, "config", "config_value")
   command <- "run"
   words <- before <- after <- character()
   for (i in seq_along(given)) {
@@ -135,6 +137,8 @@ run_arguments <- function(flow, given) {
       if (isTRUE(value)) after <- c(after, "--with", "batch")
     } else if (name %in% c(options_of_run, options_of_resume, options_of_deployments)) {
       after <- c(after, option_texts(option, value, name))
+    } else if (name %in% c("config", "config_value")) {
+      before <- c(before, config_words(flow, name, value))
     } else if (name %in% flags_before) {
       if (isTRUE(value)) before <- c(before, option)
     } else if (name %in% options_before) {

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from metaflow_core.graph.ends import mark_ends
-from metaflow_core.graph.model import DecoratorSpec, FlowDef, ParameterDef, StepDef, Transition
+from metaflow_core.graph.model import ConfigDef, DecoratorSpec, Delayed, FlowDef, ParameterDef, StepDef, Transition
 
 from metaflow_r.functions import RFunction, python_step
 from metaflow_r.text import strings, text
@@ -40,6 +40,7 @@ def read_flow(data: Any) -> FlowDef:
         file=file if isinstance(file, str) else None,
         decorators=[_decorator(item) for item in parts["decorators"]],
         parameters=[_parameter(item) for item in parts["parameters"]],
+        configs=[_config(item) for item in parts["configs"]],
     )
     for item in parts["steps"]:
         step = _step(_parts(item), flow)
@@ -50,8 +51,72 @@ def read_flow(data: Any) -> FlowDef:
 def _decorator(item: Any) -> DecoratorSpec:
     parts = _parts(item)
     return DecoratorSpec(
-        text(parts["name"]), {name: plain(value) for name, value in _parts(parts["arguments"]).items()}
+        text(parts["name"]), {name: _argument(value) for name, value in _parts(parts["arguments"]).items()}
     )
+
+
+def _argument(value: Any) -> Any:
+    """The Python value of an argument of a decorator; a `config_expr()` in it stays one."""
+    from rpy2.rinterface import ListSexpVector, SexpClosure
+
+    if isinstance(value, SexpClosure) and "metaflow_config_expr" in value.rclass:
+        return ConfigExpr(value)
+    if isinstance(value, ListSexpVector) and any(isinstance(item, SexpClosure) for item in value):
+        parts = [_argument(item) for item in value]
+        names = strings(value.names) if "names" in value.list_attrs() else []
+        return dict(zip(names, parts, strict=True)) if names else parts
+    return plain(value)
+
+
+class ConfigExpr(Delayed):
+    """A value that an R function computes from the configs."""
+
+    def __init__(self, function: Any, type: str | None = None) -> None:
+        self._function = function
+        self._type = type
+        self._source = text(function.do_slot("source"))
+
+    def _resolve(self, configs: Mapping[str, Any]) -> Any:
+        from metaflow_core.config_value import plain as unfixed
+        from metaflow_core.errors import MetaflowException
+
+        from metaflow_r import session
+        from metaflow_r.read import to_r
+
+        known = to_r({name: unfixed(value) for name, value in configs.items()})
+        outcome = session.helper("try_call")(session.helper("call_config_expr"), self._function, known)
+        if int(outcome[0].typeof) == 10:
+            return _whole(plain(outcome[1]), self._type)
+        raise MetaflowException(text(outcome[0]))
+
+
+def _config(item: Any) -> ConfigDef:
+    from rpy2.rinterface import SexpClosure
+
+    parts = _parts(item)
+    value, parser = plain(parts["default_value"]), parts["parser"]
+    return ConfigDef(
+        text(parts["name"]),
+        default=text(parts["default"]) or None,
+        default_value={} if value == [] else value,
+        required=bool(parts["required"][0]),
+        help=text(parts["help"]) or None,
+        parser=_parser(parser) if isinstance(parser, SexpClosure) else text(parser) or None,
+        plain=bool(parts["plain"][0]),
+    )
+
+
+def _parser(function: Any) -> Callable[[str], Any]:
+    def parse(content: str) -> Any:
+        from metaflow_r import session
+        from metaflow_r.read import to_r
+
+        outcome = session.helper("try_call")(function, to_r(content))
+        if int(outcome[0].typeof) == 10:
+            return plain(outcome[1])
+        raise RuntimeError(text(outcome[0]))
+
+    return parse
 
 
 def _parameter(item: Any) -> ParameterDef:
@@ -63,7 +128,7 @@ def _parameter(item: Any) -> ParameterDef:
     return ParameterDef(
         text(parts["name"]),
         type=optional["type"],
-        default=_computed(default, optional["type"])
+        default=_default(default, optional["type"])
         if isinstance(default, SexpClosure)
         else _whole(plain(default), optional["type"]),
         required=bool(parts["required"][0]),
@@ -78,12 +143,21 @@ def _whole(value: Any, type: str | None) -> Any:
     return int(value) if type == "int" and isinstance(value, float) and value.is_integer() else value
 
 
+def _default(function: Any, type: str | None) -> Any:
+    """A default that is a function: of the configs, or of the run."""
+    if function.rclass[0] == "metaflow_config_expr":
+        return ConfigExpr(function, type)
+    return _computed(function, type)
+
+
 def _computed(function: Any, type: str | None) -> Callable[[Any], Any]:
     def default(context: Any) -> Any:
         from metaflow_r import session
         from metaflow_r.read import to_r
 
         facts = {name: getattr(context, name) for name in ("flow_name", "user_name", "parameter_name", "ds_type")}
+        if context.configs is not None:
+            facts["configs"] = context.configs.to_dict()
         outcome = session.helper("try_call")(session.helper("call_default"), function, to_r(facts))
         if int(outcome[0].typeof) == 10:
             return _whole(plain(outcome[1]), type)
@@ -158,6 +232,7 @@ def _arguments(flow: FlowDef, before: list[str], command: str, after: list[str],
     if given is None:
         return [*before, command, *after]
     place = _place_of_command(flow, given)
+    before = _without_configs(before, given[:place])
     if place is None:
         if any(argument in ("--help", "-h") for argument in given):
             return given
@@ -166,6 +241,8 @@ def _arguments(flow: FlowDef, before: list[str], command: str, after: list[str],
         return [*before, *given, command, *after] if asks else [*before, *given]
     if given[place] == command:
         return [*before, *given[: place + 1], *after, *given[place + 1 :]]
+    if given[place] in ("resume", "spin"):
+        before = _without_configs(before)  # they are those of a run
     shared = ("--tag", "--max-workers", "--max-num-splits", "--max-log-size", "--with", "--namespace")
     if (given[place], command) == ("resume", "run"):
         kept: list[str] = []
@@ -176,20 +253,37 @@ def _arguments(flow: FlowDef, before: list[str], command: str, after: list[str],
     return [*before, *given]
 
 
+def _without_configs(before: list[str], given: list[str] | None = None) -> list[str]:
+    """What a script says, without the configs that the user chooses, or without any."""
+    options = ("--config", "--config-value")
+    chosen = None if given is None else {given[i + 1] for i, word in enumerate(given[:-1]) if word in options}
+    kept: list[str] = []
+    i = 0
+    while i < len(before):
+        if before[i] not in options:
+            kept.append(before[i])
+            i += 1
+            continue
+        if chosen is not None and before[i + 1] not in chosen:
+            kept += before[i : i + 3]
+        i += 3
+    return kept
+
+
 def _place_of_command(flow: FlowDef, given: list[str]) -> int | None:
     """Where in the arguments the command stands: the first one that is no option, and no value of one."""
     from metaflow_core.cli.flow import command_line
 
-    takes_value = set()
+    values: dict[str, int] = {}  # how many follow an option
     for option in command_line(flow).params:
         if not getattr(option, "is_flag", False):
-            takes_value.update(option.opts)
+            values.update(dict.fromkeys(option.opts, option.nargs))
     place = 0
     while place < len(given):
         argument = given[place]
         if not argument.startswith("-"):
             return place
-        place += 2 if argument in takes_value else 1
+        place += 1 + values.get(argument, 0)
     return None
 
 
