@@ -16,15 +16,16 @@ contract for each interface; a plugin's test file subclasses it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from metaflow_core.decorators.interface import FlowDecorator, SecretsProvider, StepDecorator
     from metaflow_core.engine.interface import Compute, LanguageRuntime
+    from metaflow_core.graph.model import DecoratorSpec
     from metaflow_core.metadata.database import Database
     from metaflow_core.store.interface import Storage
     from metaflow_core.values.registry import ValueCodec
@@ -43,6 +44,14 @@ def step_decorators() -> Sequence[type[StepDecorator]]:
 def flow_decorators() -> Sequence[type[FlowDecorator]]:
     """Classes of the flow decorators this plugin adds."""
     raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def user_decorator(name: str, where: str) -> Callable[[Mapping[str, Any]], DecoratorSpec] | None:
+    """Makes the decorator that users have defined as ``name`` (``module.name``) of its arguments.
+
+    None when ``name`` can be none of this plugin's. An exception begins with ``where``.
+    """
 
 
 @hookspec(firstresult=True)

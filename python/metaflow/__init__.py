@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from metaflow.config import Config, ConfigValue, config_expr
     from metaflow.decorators import Decorator, step
     from metaflow.flowspec import FlowSpec
+    from metaflow.mutators import FlowMutator, MutableFlow, MutableStep, StepMutator
     from metaflow.nbrunner import NBRunner
     from metaflow.parameters import IncludeFile, JSONType, Parameter
     from metaflow.r_step import r_step
     from metaflow.runner import Runner
+    from metaflow.user_code import UserStepDecorator, user_step_decorator
 
     retry: Decorator
     catch: Decorator
@@ -42,22 +44,29 @@ if TYPE_CHECKING:
     environment: Decorator
     resources: Decorator
     parallel: Decorator
+    secrets: Decorator
+    exit_hook: Decorator
 
 __all__ = [
     "Config",
     "ConfigValue",
     "DataArtifact",
     "Flow",
+    "FlowMutator",
     "FlowSpec",
     "IncludeFile",
     "JSONType",
     "Metaflow",
+    "MutableFlow",
+    "MutableStep",
     "NBRunner",
     "Parameter",
     "Run",
     "Runner",
     "Step",
+    "StepMutator",
     "Task",
+    "UserStepDecorator",
     "catch",
     "collect_garbage",
     "config_expr",
@@ -65,6 +74,7 @@ __all__ = [
     "default_metadata",
     "default_namespace",
     "environment",
+    "exit_hook",
     "get_metadata",
     "get_namespace",
     "list_namespaces",
@@ -75,8 +85,10 @@ __all__ = [
     "r_step",
     "resources",
     "retry",
+    "secrets",
     "step",
     "timeout",
+    "user_step_decorator",
 ]
 
 _SUBMODULES = ("exception", "flowspec", "parameters", "runner")
@@ -93,6 +105,12 @@ _HOMES = {
     "NBRunner": "metaflow.nbrunner",
     "Parameter": "metaflow.parameters",
     "Runner": "metaflow.runner",
+    "FlowMutator": "metaflow.mutators",
+    "MutableFlow": "metaflow.mutators",
+    "MutableStep": "metaflow.mutators",
+    "StepMutator": "metaflow.mutators",
+    "UserStepDecorator": "metaflow.user_code",
+    "user_step_decorator": "metaflow.user_code",
     "current": "metaflow_core.engine.current",
 }
 

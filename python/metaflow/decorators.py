@@ -18,6 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 MARK = "_metaflow_step"
 FLOW_DECORATORS = "_metaflow_flow_decorators"
+FLOW_MUTATORS = "_metaflow_flow_mutators"
 
 _NEVER_RUNS = 0x20 | 0x80 | 0x200  # CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
 
@@ -219,6 +220,11 @@ def find(name: str) -> Decorator | None:
         of_flow = flow_decorator_classes()[name]
         return FlowDecorator(name, of_flow.__doc__, of_flow.repeatable)
     return None
+
+
+def flow_mutators(cls: type) -> list[DecoratorSpec]:
+    """The flow mutators of a class and of its bases, in the order in which they apply."""
+    return [spec for base in reversed(cls.__mro__) for spec in base.__dict__.get(FLOW_MUTATORS, [])]
 
 
 def flow_decorators(cls: type) -> list[DecoratorSpec]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from metaflow_core.errors import MetaflowException
+from metaflow_core.errors import InvalidNextException, MetaflowException
 from metaflow_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from metaflow_core.engine.interface import LanguageRuntime
     from metaflow_core.engine.state import TaskState
-    from metaflow_core.graph.model import FlowDef, StepDef
+    from metaflow_core.graph.model import DecoratorSpec, FlowDef, StepDef
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -22,6 +22,15 @@ _HERE = os.path.dirname(os.path.abspath(__file__))
 @hookimpl
 def language_runtime(language: str) -> LanguageRuntime | None:
     return PythonRuntime() if language == "python" else None
+
+
+@hookimpl
+def user_decorator(name: str, where: str) -> Callable[[Mapping[str, Any]], DecoratorSpec] | None:
+    if "." not in name:
+        return None
+    from metaflow.user_module import load
+
+    return load(name, where)
 
 
 class PythonRuntime:
@@ -39,12 +48,26 @@ class PythonRuntime:
     def run_step(self, flow: FlowDef, step: StepDef, state: TaskState) -> None:
         from metaflow.flowspec import task_instance
 
-        instance = task_instance(step.body, state)
+        user = sys.modules.get("metaflow.user_code")  # a flow without decorators of its own does not load it
+        instance = task_instance(step.body, state) if user is None else user.flow_of(state)
         body = getattr(instance, step.name)
         if state.inputs is None:
             body()
         else:
             body(state.inputs)
+
+    def follow_graph(self, step: StepDef, state: TaskState) -> None:
+        transition = step.transition
+        assert transition is not None
+        if transition.kind == "switch":
+            state.next((), cases=dict(transition.cases), condition=transition.condition)
+        elif transition.kind == "parallel" and transition.num_parallel is None:
+            raise InvalidNextException(
+                f"Step {step.name} was skipped, and only its own code says how many tasks follow. "
+                f"Let the decorator say it: flow.next(flow.{transition.targets[0]}, num_parallel=...)."
+            )
+        else:
+            state.next(transition.targets, foreach=transition.foreach, num_parallel=transition.num_parallel)
 
     def system_tags(self) -> list[str]:
         """None: every run says with which Python it was made."""

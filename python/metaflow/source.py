@@ -15,7 +15,7 @@ from metaflow_core.errors import DuplicateFlowDecoratorException, MetaflowExcept
 from metaflow_core.graph.ends import mark_ends
 from metaflow_core.graph.model import FlowDef, Location, ParameterDef, StepDef
 
-from metaflow.decorators import find, flow_decorators, mark_of
+from metaflow.decorators import find, flow_decorators, flow_mutators, mark_of
 from metaflow.flowspec import FlowSpec
 from metaflow.parameters import Parameter
 from metaflow.r_step import set_body
@@ -40,11 +40,14 @@ def read_flow(cls: type) -> FlowDef:
             flow.configs.append(dataclasses.replace(value._definition, attribute=name))
         elif _is_constant(name, value):
             flow.constants[name] = value
+    flow.mutators = flow_mutators(cls)
     flow.file = _file_of(cls, flow)
     if flow.file is not None:
         if flow.file not in sources:  # all steps are inherited, or there are none
             sources[flow.file] = _Source(flow.file, {})
         flow.location = Location(flow.file, sources[flow.file].classes.get(cls.__qualname__, 1))
+    for spec in flow.mutators:
+        spec.code.pre_mutate(spec, flow)
     return mark_ends(flow)
 
 

@@ -57,6 +57,12 @@ class RRuntime:
         session.start()
         task.run(flow, step, state)
 
+    def follow_graph(self, step: StepDef, state: TaskState) -> None:
+        from metaflow_r import follow, session
+
+        session.start()
+        follow.follow(step, state)
+
     def packages(self) -> dict[str, str]:
         """The packages that are loaded now, those of R itself left out: they have its version."""
         from metaflow_r import session

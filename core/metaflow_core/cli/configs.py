@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from metaflow_core.decorators.resolve import has_mutators
 from metaflow_core.errors import MetaflowException, MetaflowUsageError
 from metaflow_core.graph.configs import given_configs, read_configs, set_configs
 from metaflow_core.graph.model import ConfigDef, FlowDef
@@ -20,6 +21,9 @@ from metaflow_core.values import decode
 _OF_A_RUN = ("resume", "step", "spin", "exit-hook")
 # These do nothing for which the configs matter.
 _WITHOUT = ("show", "output-dot", "output-mermaid", "dump", "logs", "tag", "runs", "card", "version", "help")
+
+# These do when a mutator decides by them what is shown.
+_SHOWN = ("show", "output-dot", "output-mermaid")
 
 
 def settle_configs(flow: FlowDef, options: Mapping[str, Any], words: list[str]) -> None:
@@ -36,7 +40,7 @@ def settle_configs(flow: FlowDef, options: Mapping[str, Any], words: list[str]) 
             f"To choose them, start a run of its own: {option} {(paths or values)[0][0]} ... run"
         )
     given = given_configs(flow, paths, values, {} if command in _OF_A_RUN else os.environ)
-    if command in (*_OF_A_RUN, *_WITHOUT):
+    if command in _OF_A_RUN or (command in _WITHOUT and not (command in _SHOWN and has_mutators(flow))):
         return
     if "--help" in words:  # which is there even if a file is not
         with suppress(MetaflowException):

@@ -8,7 +8,7 @@ import click
 
 from metaflow_core import identity
 from metaflow_core.cli.flow import FlowContext, with_option
-from metaflow_core.decorators.resolve import attach, check_decorators
+from metaflow_core.decorators.resolve import attach, check_decorators, mutate
 from metaflow_core.engine.run import RunOptions, create_run, execute, open_processes
 from metaflow_core.engine.scheduler import Limits
 from metaflow_core.errors import CommandException
@@ -43,6 +43,7 @@ def run_options(command: str) -> list[click.Parameter]:
 def prepare(context: FlowContext, options: dict[str, Any]) -> RunOptions:
     """Check the flow, and gather what the command line says."""
     attach(context.flow, options["with_"])
+    mutate(context.flow)
     identity.user()
     lint(context.flow)
     check_decorators(context.flow)

@@ -6,7 +6,7 @@ import click
 
 from metaflow_core import identity
 from metaflow_core.cli.flow import FlowContext
-from metaflow_core.decorators.resolve import has_secrets
+from metaflow_core.decorators.resolve import has_secrets, mutate
 from metaflow_core.engine.interface import TaskRequest
 from metaflow_core.engine.masking import MaskSender, inherited_channel
 from metaflow_core.engine.relay import run_masked
@@ -49,6 +49,7 @@ def step_command(
         from metaflow_core.cli.configs import take_configs
 
         take_configs(context.flow, context.backend, run_id)
+    mutate(context.flow)
     runtime_of(context.flow[name].language).prepare(context.flow)
     request = TaskRequest(run_id, name, task_id, attempt, max_attempts, fallback)
     channel = inherited_channel()

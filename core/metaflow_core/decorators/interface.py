@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from metaflow_core.errors import InvalidDecoratorAttribute
@@ -83,6 +83,14 @@ class StepDecorator(Decorator):
 
     def before(self, state: TaskState) -> None:
         """Called in the task, before the step's body."""
+
+    def around(self, state: TaskState, body: Callable[[], None]) -> None:
+        """Called in the task, between ``before`` and ``after`` of all decorators: call ``body``, or do not.
+
+        ``body`` is the step's, with the decorators below this one. A task whose body did not run leads on as the graph
+        says.
+        """
+        body()
 
     def after(self, state: TaskState, error: BaseException | None) -> None:
         """Called in the task, after the step's body, in the reverse order of ``before``."""

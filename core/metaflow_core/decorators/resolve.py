@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from functools import cache
 
 from metaflow_core.decorators.interface import FlowDecorator, StepDecorator
+from metaflow_core.decorators.user import UserDecorator, of_module
 from metaflow_core.errors import (
     CommandException,
     DuplicateStepDecoratorException,
@@ -48,6 +49,9 @@ def step_decorators(step: StepDef) -> list[StepDecorator]:
     found: list[StepDecorator] = []
     seen: set[str] = set()
     for spec in step.decorators:
+        if spec.code is not None:
+            found.append(UserDecorator(spec, f"step {step.name}"))
+            continue
         if spec.name not in known:
             raise UnknownStepDecoratorException(
                 f"@{spec.name} on step {step.name} is unknown. {_suggest(spec.name, known)}"
@@ -78,6 +82,7 @@ def flow_decorators(flow: FlowDef) -> list[FlowDecorator]:
 
 def check_decorators(flow: FlowDef) -> None:
     """Check every decorator of a flow and its steps before anything runs."""
+    mutate(flow)
     for flow_decorator in flow_decorators(flow):
         flow_decorator.check(flow)
     for step in flow:
@@ -101,11 +106,32 @@ def attach(flow: FlowDef, given: Iterable[str]) -> None:
                 step.decorators.append(spec)
 
 
+def mutate(flow: FlowDef) -> None:
+    """Let the flow's mutators, and then those of its steps, change the flow. Nothing happens the second time."""
+    while flow.mutators:
+        spec = flow.mutators.pop(0)
+        spec.code.mutate(spec, flow, None)
+    for step in flow:
+        while found := _mutators(step):
+            step.decorators.remove(found[0])
+            found[0].code.mutate(found[0], flow, step)
+
+
+def has_mutators(flow: FlowDef) -> bool:
+    """Whether :func:`mutate` has something to do."""
+    return bool(flow.mutators) or any(_mutators(step) for step in flow)
+
+
+def _mutators(step: StepDef) -> list[DecoratorSpec]:
+    return [spec for spec in step.decorators if spec.code is not None and spec.code.is_mutator]
+
+
 def parse(text: str) -> DecoratorSpec:
     """``name:key=value,key2=value2``; a value is JSON, with commas in brackets if need be, or else text."""
     name, _, rest = text.partition(":")
     known = step_decorator_classes()
-    if name not in known:
+    of_user = None if name in known else of_module(name, f"--with {text}")
+    if name not in known and of_user is None:
         raise UnknownStepDecoratorException(f"--with {text}: there is no decorator {name!r}. {_suggest(name, known)}")
     attributes = {}
     for part in filter(None, _split(rest)):
@@ -116,6 +142,8 @@ def parse(text: str) -> DecoratorSpec:
             attributes[key.strip()] = json.loads(value)
         except ValueError:
             attributes[key.strip()] = value
+    if of_user is not None:
+        return of_user(attributes)
     if known[name].has_secrets and known[name](attributes, "--with").secret_arguments():
         raise CommandException(
             f"--with {name}: a secret does not belong on a command line, where everybody on this machine can read it. "

@@ -33,6 +33,9 @@ class LanguageRuntime(Protocol):
         An exception of the body propagates; what was set before it is persisted.
         """
 
+    def follow_graph(self, step: StepDef, state: TaskState) -> None:
+        """Lead on as the graph says, for a step whose body was skipped or replaced by a decorator."""
+
     def describe_error(self, error: BaseException) -> tuple[str, str]:
         """The name of the error's type, and a traceback of the user's frames alone."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -124,11 +124,12 @@ def _run_body(state: TaskState, decorators: Sequence[StepDecorator]) -> BaseExce
         for decorator in decorators:
             entered.append(decorator)
             decorator.before(state)
-        state.runtime.run_step(state.flow, step, state)
+        body: Callable[[], None] = partial(_run_step, state, process)
+        for decorator in reversed(decorators):
+            body = partial(decorator.around, state, body)
+        body()
         if state.transition is None and not step.is_end:
-            raise errors.InvalidNextException(
-                f"Step {step.name} ended without calling next. Its last statement must say where the flow goes."
-            )
+            state.runtime.follow_graph(step, state)
     except BaseException as raised:
         error = raised
     if os.getpid() != process:
@@ -141,6 +142,23 @@ def _run_body(state: TaskState, decorators: Sequence[StepDecorator]) -> BaseExce
         except BaseException as raised:
             error = error or raised
     return error
+
+
+def _run_step(state: TaskState, process: int) -> None:
+    step = state.step
+    error: BaseException | None = None
+    try:
+        state.runtime.run_step(state.flow, step, state)
+        if state.transition is None and not step.is_end:
+            raise errors.InvalidNextException(
+                f"Step {step.name} ended without calling next. Its last statement must say where the flow goes."
+            )
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        if os.getpid() != process:
+            _end_fork(state, error)
 
 
 def _end_fork(state: TaskState, error: BaseException | None) -> NoReturn:

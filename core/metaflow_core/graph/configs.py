@@ -90,6 +90,7 @@ def set_configs(flow: FlowDef, values: Mapping[str, Any]) -> None:
     known = {config.name: values.get(config.artifact) for config in flow.configs} | flow.config_values
     for i, spec in enumerate(flow.decorators):
         flow.decorators[i] = _resolved(spec, known, f"flow {flow.name}")
+    flow.mutators = [_resolved(spec, known, f"flow {flow.name}") for spec in flow.mutators]
     for step in flow:
         step.decorators = [_resolved(spec, known, f"step {step.name}") for spec in step.decorators]
     for i, parameter in enumerate(flow.parameters):
@@ -105,7 +106,7 @@ def _resolved(spec: DecoratorSpec, configs: Mapping[str, Any], where: str) -> De
     for name, value in spec.attributes.items():
         argument = "" if name.startswith("**") else f", argument {name!r}"
         attributes |= resolve({name: value}, configs, f"@{spec.name} on {where}{argument}")
-    return DecoratorSpec(spec.name, attributes)
+    return dataclasses.replace(spec, attributes=attributes)
 
 
 def _value(config: ConfigDef, source: Given, language: str) -> Any:

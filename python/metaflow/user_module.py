@@ -1,0 +1,53 @@
+"""Finds the decorator that ``module.name`` names, as in ``run --with profiling.timed``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from metaflow_core.errors import UnknownStepDecoratorException
+from metaflow_core.graph.model import DecoratorSpec
+
+
+def load(name: str, where: str) -> Callable[[Mapping[str, Any]], DecoratorSpec]:
+    """Makes that decorator of its arguments. ``UnknownStepDecoratorException`` when there is none."""
+    from metaflow.user_code import Applied, UserDecorator
+
+    place, _, attribute = name.rpartition(".")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        module = importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{place}.".startswith(f"{error.name}."):
+            raise _broken(place, where, error) from error
+        raise UnknownStepDecoratorException(
+            f"{where}: there is no Python module {place!r}. Put it beside the flow's file, or "
+            f"install it: --with MODULE.NAME"
+        ) from None
+    except Exception as error:
+        raise _broken(place, where, error) from error
+    found = getattr(module, attribute, None)
+    if isinstance(found, UserDecorator):
+        return found._spec
+    if isinstance(found, Applied) and found._on_steps:
+        return lambda attributes: found._spec((), attributes)
+    known = [key for key, one in vars(module).items() if isinstance(one, UserDecorator) or _own_class(one, place)]
+    raise UnknownStepDecoratorException(
+        f"{where}: the module {place!r} has no decorator of steps {attribute!r}. It has: {', '.join(known) or 'none'}."
+    )
+
+
+def _own_class(value: object, place: str) -> bool:
+    from metaflow.user_code import Applied
+
+    return isinstance(value, Applied) and value._on_steps and value.__module__ == place
+
+
+def _broken(place: str, where: str, error: Exception) -> UnknownStepDecoratorException:
+    return UnknownStepDecoratorException(
+        f"{where}: the module {place!r} can't be imported. {type(error).__name__}: {error}"
+    )
