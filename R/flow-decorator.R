@@ -33,8 +33,10 @@ new_decorator <- function(name, arguments, where) {
 
 #' @export
 format.metaflow_decorator <- function(x, ...) {
+  if (x$name == "secrets") x$arguments$sources <- shown_sources(x$arguments$sources)
   arguments <- vapply(x$arguments, function(value) {
     if (inherits(value, "metaflow_config_expr")) return(format(value))
+    if (is.list(value) && length(value) && all(vapply(value, is.function, NA))) value <- lapply(value, function_name)
     paste(deparse(value, nlines = 1L), collapse = "")
   }, "")
   paste0("@", x$name, if (length(arguments)) paste0("(", paste(names(arguments), "=", arguments, collapse = ", "), ")"))

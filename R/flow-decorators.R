@@ -81,7 +81,7 @@ environment_variables <- function(...) {
 #' checked, which lists those that are there.
 #'
 #' @param ... Arguments of the decorator, by name; `metaflow`'s documentation lists them.
-#' @return A decorator, for [step()] (`batch`, `kubernetes`, `card`, `secrets`, `parallel`) or for [metaflow()] (the others).
+#' @return A decorator, for [step()] (`batch`, `kubernetes`, `card`, `parallel`) or for [metaflow()] (the others).
 #' @examples
 #' project(name = "fraud")
 #' schedule(daily = TRUE)
@@ -102,10 +102,6 @@ card <- function(...) new_decorator("card", list(...), "card()")
 
 #' @rdname decorators
 #' @export
-secrets <- function(...) new_decorator("secrets", list(...), "secrets()")
-
-#' @rdname decorators
-#' @export
 parallel <- function(...) new_decorator("parallel", list(...), "parallel()")
 
 #' @rdname decorators
@@ -123,7 +119,3 @@ trigger <- function(...) new_decorator("trigger", list(...), "trigger()")
 #' @rdname decorators
 #' @export
 trigger_on_finish <- function(...) new_decorator("trigger_on_finish", list(...), "trigger_on_finish()")
-
-#' @rdname decorators
-#' @export
-exit_hook <- function(...) new_decorator("exit_hook", list(...), "exit_hook()")

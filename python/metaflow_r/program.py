@@ -11,6 +11,7 @@ from typing import Any
 from metaflow_core.graph.ends import mark_ends
 from metaflow_core.graph.model import ConfigDef, DecoratorSpec, Delayed, FlowDef, ParameterDef, StepDef, Transition
 
+from metaflow_r.exit_hooks import RHook
 from metaflow_r.functions import RFunction, python_step
 from metaflow_r.text import strings, text
 
@@ -59,8 +60,8 @@ def _argument(value: Any) -> Any:
     """The Python value of an argument of a decorator; a `config_expr()` in it stays one."""
     from rpy2.rinterface import ListSexpVector, SexpClosure
 
-    if isinstance(value, SexpClosure) and "metaflow_config_expr" in value.rclass:
-        return ConfigExpr(value)
+    if isinstance(value, SexpClosure):
+        return ConfigExpr(value) if "metaflow_config_expr" in value.rclass else RHook(value)
     if isinstance(value, ListSexpVector) and any(isinstance(item, SexpClosure) for item in value):
         parts = [_argument(item) for item in value]
         names = strings(value.names) if "names" in value.list_attrs() else []

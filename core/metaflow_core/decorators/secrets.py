@@ -156,4 +156,4 @@ def _texts(value: Any) -> list[str]:
         return [text for item in value.values() for text in _texts(item)]
     if isinstance(value, (list, tuple)):
         return [text for item in value for text in _texts(item)]
-    return [str(value)]
+    return [f"{value:.15g}" if isinstance(value, float) else str(value)]

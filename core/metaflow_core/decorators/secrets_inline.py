@@ -19,5 +19,9 @@ class InlineProvider:
             )
 
     def fetch(self, id: str, options: Mapping[str, Any], role: str | None) -> Mapping[str, str]:
-        # Numbers and the like are no secrets that anybody would quote, but R writes 5 for "5".
-        return {key: value if isinstance(value, str) else str(value) for key, value in options["values"].items()}
+        return {key: _text(value) for key, value in options["values"].items()}
+
+
+def _text(value: Any) -> str:
+    """A number as its text; those of R are floats."""
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
