@@ -390,3 +390,31 @@ if __name__ == "__main__":
 """)
     result = subprocess.run([sys.executable, "flow.py", "run"], capture_output=True, text=True, timeout=60, check=True)
     assert "loaded []" in result.stdout
+
+
+def test_a_decorator_of_the_flow_depends_on_a_config(run_flow: Any, project: Path) -> None:
+    flow = """
+        from metaflow import Config, FlowSpec, config_expr, exit_hook, step
+
+        def done(run):
+            print("done", run.data.cfg.say)
+
+        @exit_hook(on_success=config_expr("[done] if cfg.say else []"), on_error=[done])
+        class F(FlowSpec):
+            cfg = Config("cfg", default_value='{"say": ""}')
+
+            @step
+            def start(self):
+                self.next(self.end)
+
+            @step
+            def end(self):
+                pass
+
+        if __name__ == "__main__":
+            F()
+    """
+    for launcher in ("fork", "spawn"):
+        value = ("--config-value", "cfg", f'{{"say": "{launcher}"}}')
+        assert f"done {launcher}" in run_flow(flow, *value, "run", env={"METAFLOW_LAUNCHER": launcher}).stdout
+    assert "] done" not in run_flow("flow.py", "run").stdout

@@ -18,6 +18,10 @@ from metaflow_core.engine.task import runtime_of
 def exit_hook_command(context: FlowContext, run_id: str, status: str, namespace: str | None) -> int:
     """Call what the flow wants to be called when the run has ended with this status."""
     make_streams()
+    if context.flow.configs:
+        from metaflow_core.cli.configs import take_configs
+
+        take_configs(context.flow, context.backend, run_id)
     for language in sorted(context.flow.languages):
         runtime_of(language).prepare(context.flow)
     return 1 if call_hooks(context.flow, run_id, status, namespace) else 0
