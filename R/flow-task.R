@@ -4,7 +4,7 @@
 # `ended_step` says how it ended. R sees an alarm of Python's only when it returns to Python, so it watches the deadline
 # itself.
 
-ready_step <- function(body, step, deadline, positions, branches) {
+ready_step <- function(body, step, deadline, positions, branches, decorators = list()) {
   self <- new_self()
   scope <- new.env(parent = baseenv())
   assign(step, body, envir = scope)
@@ -14,6 +14,8 @@ ready_step <- function(body, step, deadline, positions, branches) {
     scope$inputs <- new_inputs(positions, branches)
     arguments <- c(arguments, quote(inputs))
   }
+  top <- list(as.call(arguments), scope, step)
+  if (length(decorators)) top <- decorated_call(top[[1L]], scope, decorators)
   task <- new.env(parent = emptyenv())
   task$self <- self
   task$step <- step
@@ -21,7 +23,7 @@ ready_step <- function(body, step, deadline, positions, branches) {
   task$undo <- as_a_task(task)
   the$task <- task
   handlers <- list(
-    error = function(e) end_step(task, failure(e, user_calls(sys.calls(), sys_functions(), step), step)),
+    error = function(e) end_step(task, failure(e, user_calls(sys.calls(), sys_functions(), top[[3L]]), step)),
     interrupt = function(e) end_step(task, failure(simpleError("interrupted"), NULL, step)),
     message = function(m) tell(conditionMessage(m), "muffleMessage"),
     warning = function(w) if (getOption("warn") == 1L) tell(warning_text(w), "muffleWarning")
@@ -30,7 +32,7 @@ ready_step <- function(body, step, deadline, positions, branches) {
   limit <- if (deadline > 0) {
     bquote(setTimeLimit(elapsed = .(max(deadline - as.numeric(Sys.time()) - 0.01, 0.001)), transient = TRUE))
   }
-  list(as.call(c(as.name("{"), limit, as.call(list(as.name(".Internal"), register)), as.call(arguments))), scope)
+  list(as.call(c(as.name("{"), limit, as.call(list(as.name(".Internal"), register)), top[[1L]])), top[[2L]])
 }
 
 # Leaves the step's function, from wherever it is.

@@ -47,10 +47,11 @@ def flow_decorators() -> Sequence[type[FlowDecorator]]:
 
 
 @hookspec(firstresult=True)
-def user_decorator(name: str, where: str) -> Callable[[Mapping[str, Any]], DecoratorSpec] | None:
+def user_decorator(name: str, where: str, folder: str | None) -> Callable[[Mapping[str, Any]], DecoratorSpec] | None:
     """Makes the decorator that users have defined as ``name`` (``module.name``) of its arguments.
 
-    None when ``name`` can be none of this plugin's. An exception begins with ``where``.
+    ``folder`` is that of the flow's file. None when ``name`` can be none of this plugin's. An exception begins with
+    ``where``.
     """
 
 

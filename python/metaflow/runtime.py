@@ -25,12 +25,12 @@ def language_runtime(language: str) -> LanguageRuntime | None:
 
 
 @hookimpl
-def user_decorator(name: str, where: str) -> Callable[[Mapping[str, Any]], DecoratorSpec] | None:
+def user_decorator(name: str, where: str, folder: str | None) -> Callable[[Mapping[str, Any]], DecoratorSpec] | None:
     if "." not in name:
         return None
     from metaflow.user_module import load
 
-    return load(name, where)
+    return load(name, where, folder)
 
 
 class PythonRuntime:

@@ -12,13 +12,14 @@ from metaflow_core.errors import UnknownStepDecoratorException
 from metaflow_core.graph.model import DecoratorSpec
 
 
-def load(name: str, where: str) -> Callable[[Mapping[str, Any]], DecoratorSpec]:
+def load(name: str, where: str, folder: str | None = None) -> Callable[[Mapping[str, Any]], DecoratorSpec]:
     """Makes that decorator of its arguments. ``UnknownStepDecoratorException`` when there is none."""
     from metaflow.user_code import Applied, UserDecorator
 
     place, _, attribute = name.rpartition(".")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
+    for one in (folder, os.getcwd()):
+        if one is not None and one not in sys.path:
+            sys.path.append(one)
     try:
         module = importlib.import_module(place)
     except ModuleNotFoundError as error:

@@ -14,6 +14,7 @@ from metaflow_core.graph.model import ConfigDef, DecoratorSpec, Delayed, FlowDef
 from metaflow_r.exit_hooks import RHook
 from metaflow_r.functions import RFunction, python_step
 from metaflow_r.text import strings, text
+from metaflow_r.user_code import RCode
 
 
 def plain(value: Any) -> Any:
@@ -51,6 +52,8 @@ def read_flow(data: Any) -> FlowDef:
 
 def _decorator(item: Any) -> DecoratorSpec:
     parts = _parts(item)
+    if "around" in parts:
+        return DecoratorSpec(text(parts["name"]), {}, RCode(parts["around"]))
     return DecoratorSpec(
         text(parts["name"]), {name: _argument(value) for name, value in _parts(parts["arguments"]).items()}
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from metaflow_core.engine.streams import wait_until_read
 from metaflow_core.errors import MetaflowException, TaskDied
 
-from metaflow_r import conditions, forked, session
+from metaflow_r import conditions, forked, session, user_code
 from metaflow_r.evaluate import evaluate
 from metaflow_r.follow import follow
 from metaflow_r.functions import RFunction, function_of
@@ -29,18 +29,19 @@ def run(flow: FlowDef, step: StepDef, state: TaskState) -> None:
     global _state
     _state = state
     body = function_of(step.body)
-    if body is not None:
+    around = user_code.taken()
+    if body is not None or around:
         is_fork = forked.enter()
         try:
-            _call(body, step, state)
+            _call(body, step, state, around)
         finally:
             if is_fork:
                 forked.leave()
     follow(step, state)
 
 
-def _call(body: RFunction, step: StepDef, state: TaskState) -> None:
-    from rpy2.rinterface import NULL, IntSexpVector, StrSexpVector
+def _call(body: RFunction | None, step: StepDef, state: TaskState, around: list[tuple[str, Any]]) -> None:
+    from rpy2.rinterface import NULL, IntSexpVector, ListSexpVector, StrSexpVector
 
     inputs = NULL if state.inputs is None else IntSexpVector(range(len(state.inputs)))
     branches: Any = NULL
@@ -49,7 +50,10 @@ def _call(body: RFunction, step: StepDef, state: TaskState) -> None:
         if len(set(names)) == len(names):
             branches = StrSexpVector(names)
     ready = session.helper("ready_step")
-    expression, scope = ready(body.function(), StrSexpVector([step.name]), _deadline(), inputs, branches)
+    function = session.helper("no_code") if body is None else body.function()
+    decorators = ListSexpVector([code for _, code in around])
+    decorators.names = StrSexpVector([name for name, _ in around])
+    expression, scope = ready(function, StrSexpVector([step.name]), _deadline(), inputs, branches, decorators)
     problem = evaluate(expression, scope)
     outcome = session.helper("ended_step")(NULL if problem is None else StrSexpVector([problem]))
     result = dict(zip(strings(outcome.names), outcome, strict=False))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from collections.abc import Iterable
 from functools import cache
 
@@ -73,6 +74,10 @@ def flow_decorators(flow: FlowDef) -> list[FlowDecorator]:
     """The flow's decorators. Raises for an unknown name or argument."""
     known = flow_decorator_classes()
     for spec in flow.decorators:
+        if spec.code is not None:
+            raise UnknownFlowDecoratorException(
+                f"@{spec.name} on flow {flow.name} is a decorator of steps. Give it to the steps."
+            )
         if spec.name not in known:
             raise UnknownFlowDecoratorException(
                 f"@{spec.name} on flow {flow.name} is unknown. {_suggest(spec.name, known)}"
@@ -100,7 +105,7 @@ def attach(flow: FlowDef, given: Iterable[str]) -> None:
     [DecoratorSpec(name='retry', attributes={'times': 2})]
     """
     for text in given:
-        spec = parse(text)
+        spec = parse(text, os.path.dirname(os.path.abspath(flow.file)) if flow.file else None)
         for step in flow:
             if step.decorator(spec.name) is None:
                 step.decorators.append(spec)
@@ -108,6 +113,12 @@ def attach(flow: FlowDef, given: Iterable[str]) -> None:
 
 def mutate(flow: FlowDef) -> None:
     """Let the flow's mutators, and then those of its steps, change the flow. Nothing happens the second time."""
+    folder = os.path.dirname(os.path.abspath(flow.file)) if flow.file else None
+    for step in flow:
+        for i, spec in enumerate(step.decorators):
+            if spec.code is None and "." in spec.name:  # where code of another language can't be named otherwise
+                named = of_module(spec.name, f"@{spec.name} on step {step.name}", folder)
+                step.decorators[i] = spec if named is None else named(spec.attributes)
     while flow.mutators:
         spec = flow.mutators.pop(0)
         spec.code.mutate(spec, flow, None)
@@ -126,11 +137,11 @@ def _mutators(step: StepDef) -> list[DecoratorSpec]:
     return [spec for spec in step.decorators if spec.code is not None and spec.code.is_mutator]
 
 
-def parse(text: str) -> DecoratorSpec:
+def parse(text: str, folder: str | None = None) -> DecoratorSpec:
     """``name:key=value,key2=value2``; a value is JSON, with commas in brackets if need be, or else text."""
     name, _, rest = text.partition(":")
     known = step_decorator_classes()
-    of_user = None if name in known else of_module(name, f"--with {text}")
+    of_user = None if name in known else of_module(name, f"--with {text}", folder)
     if name not in known and of_user is None:
         raise UnknownStepDecoratorException(f"--with {text}: there is no decorator {name!r}. {_suggest(name, known)}")
     attributes = {}

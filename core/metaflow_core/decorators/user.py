@@ -49,10 +49,12 @@ class UserDecorator(StepDecorator):
         self._spec.code.around(self._spec, state, body)
 
 
-def of_module(name: str, where: str) -> Callable[[Mapping[str, Any]], DecoratorSpec] | None:
+def of_module(name: str, where: str, folder: str | None = None) -> Callable[[Mapping[str, Any]], DecoratorSpec] | None:
     """Makes the decorator that ``module.name`` names of its arguments; None when no language has modules of that kind.
 
-    An exception says, beginning with ``where``, why it can't be had.
+    ``folder`` is that of the flow's file. An exception says, beginning with ``where``, why it can't be had.
     """
-    found: Callable[[Mapping[str, Any]], DecoratorSpec] | None = hook().user_decorator(name=name, where=where)
+    found: Callable[[Mapping[str, Any]], DecoratorSpec] | None = hook().user_decorator(
+        name=name, where=where, folder=folder
+    )
     return found

@@ -21,6 +21,7 @@ from metaflow_core.graph.model import FlowDef, StepDef, Transition
 from metaflow_core.metadata import recording
 from metaflow_core.metadata.contents import content, stored
 from metaflow_core.values import decode, encode, losses
+from metaflow_core.values.crossing import in_language
 from metaflow_core.values.registry import is_fixed
 from metaflow_core.wrapped_error import MetaflowExceptionWrapper
 
@@ -102,7 +103,13 @@ class TaskState:
     def get(self, name: str, language: str = "python") -> Any:
         """The artifact ``name``; ``KeyError`` when the task has none."""
         if name in self._set:
-            return self._set[name][0]
+            value, wrote = self._set[name]
+            return value if wrote == language or language != "python" else in_language(value, wrote, language)
+        loaded = self._loaded.get(name)
+        if loaded is not None and loaded.language != language:  # a decorator and its step are in two languages
+            if not loaded.is_fixed:
+                return loaded.value if language != "python" else in_language(loaded.value, loaded.language, language)
+            del self._loaded[name]
         if name not in self._loaded:
             pk = self._inherited[name] if name in self._inherited else self.parameters[name]
             row = content(self.backend.db, pk)
