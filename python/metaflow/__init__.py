@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         namespace,
     )
 
+    from metaflow.call_step import call_step
     from metaflow.config import Config, ConfigValue, config_expr
     from metaflow.decorators import Decorator, step
     from metaflow.flowspec import FlowSpec
@@ -67,6 +68,7 @@ __all__ = [
     "StepMutator",
     "Task",
     "UserStepDecorator",
+    "call_step",
     "catch",
     "collect_garbage",
     "config_expr",
@@ -94,6 +96,7 @@ __all__ = [
 _SUBMODULES = ("exception", "flowspec", "parameters", "runner")
 
 _HOMES = {
+    "call_step": "metaflow.call_step",
     "Config": "metaflow.config",
     "ConfigValue": "metaflow.config",
     "config_expr": "metaflow.config",

@@ -28,6 +28,7 @@ SURFACE = [
     "StepMutator",
     "Task",
     "UserStepDecorator",
+    "call_step",
     "catch",
     "collect_garbage",
     "config_expr",

@@ -155,3 +155,18 @@ class Inputs(Sequence[JoinInput]):
 
     def _names(self, position: int) -> list[str]:
         return list(self._references()[position])
+
+    def _equal(self, references: set[int]) -> bool:
+        """Whether all of these contents are the same value."""
+        fingerprints: set[str] = set()
+        some = list(references)
+        for first in range(0, len(some), 500):
+            part = some[first : first + 500]
+            marks = ", ".join("?" * len(part))
+            rows = self._state.backend.db.execute(
+                f"SELECT DISTINCT fingerprint FROM contents WHERE pk IN ({marks})", part
+            )
+            fingerprints.update(row[0] for row in rows)
+            if len(fingerprints) > 1:
+                return False
+        return True

@@ -46,7 +46,7 @@ def merged(state: TaskState, inputs: Any, exclude: Sequence[str], include: Seque
         for name, pks in contents.items()
         if not state.has(name) and (name in include if include else name not in exclude)
     }
-    unhandled = [name for name, pks in wanted.items() if len(pks) > 1 and not _equal(state, pks)]
+    unhandled = [name for name, pks in wanted.items() if len(pks) > 1 and not state.inputs._equal(pks)]
     if unhandled:
         raise UnhandledInMergeArtifactsException(
             f"merge_artifacts in step {state.step.name}: the branches have different values of {', '.join(unhandled)}. "
@@ -65,16 +65,3 @@ def _positions(state: TaskState, inputs: Any) -> list[int]:
     raise MergeArtifactsException(
         f"merge_artifacts in step {state.step.name} takes the inputs of the join, not {show(inputs)}."
     )
-
-
-def _equal(state: TaskState, pks: set[int]) -> bool:
-    fingerprints: set[str] = set()
-    some = list(pks)
-    for first in range(0, len(some), 500):
-        part = some[first : first + 500]
-        marks = ", ".join("?" * len(part))
-        rows = state.backend.db.execute(f"SELECT DISTINCT fingerprint FROM contents WHERE pk IN ({marks})", part)
-        fingerprints.update(row[0] for row in rows)
-        if len(fingerprints) > 1:
-            return False
-    return True
