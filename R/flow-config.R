@@ -128,11 +128,11 @@ call_config_expr <- function(f, configs) {
 names_of <- function(parts) vapply(parts, function(part) part$name, "")
 
 # The words of the command line that give the configs of `run(config = list(cfg = "other.json"))`.
-config_words <- function(flow, argument, value) {
+config_words <- function(argument, value, where = "run()") {
   if (!length(value) || is.null(names(value)) || !all(nzchar(names(value)))) {
     stop_metaflow(
       paste0(
-        "run(): `", argument, "` must name configs: ",
+        where, ": `", argument, "` must name configs: ",
         if (argument == "config") "config = list(cfg = \"other.json\")" else "config_value = list(cfg = list(a = 1))", "."
       ),
       class = "metaflow_invalid_argument"
@@ -143,7 +143,7 @@ config_words <- function(flow, argument, value) {
     one <- value[[name]]
     if (argument == "config" && !is_string(one)) {
       stop_metaflow(
-        paste0("run(): the path of the config \"", name, "\" must be one text, not ", show_value(one), "."),
+        paste0(where, ": the path of the config \"", name, "\" must be one text, not ", show_value(one), "."),
         class = "metaflow_invalid_argument"
       )
     }

@@ -138,7 +138,7 @@ run_arguments <- function(flow, given) {
     } else if (name %in% c(options_of_run, options_of_resume, options_of_deployments)) {
       after <- c(after, option_texts(option, value, name))
     } else if (name %in% c("config", "config_value")) {
-      before <- c(before, config_words(flow, name, value))
+      before <- c(before, config_words(name, value))
     } else if (name %in% flags_before) {
       if (isTRUE(value)) before <- c(before, option)
     } else if (name %in% options_before) {

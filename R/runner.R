@@ -8,7 +8,8 @@
 #' @param profile Name of a profile of the settings, as in `METAFLOW_PROFILE`.
 #' @param env Environment variables of the flow, beside those of the session: a named vector or list of texts.
 #' @param cwd The directory in which the flow runs.
-#' @param ... Options of the command line that stand before the command, in snake case, such as `metadata = "local"`.
+#' @param ... Options of the command line that stand before the command, in snake case, such as `metadata = "local"` or
+#'   `config = list(cfg = "other.json")`.
 #' @return A list of two functions, which both return when the run has ended:
 #'   - `run(...)` runs the flow. Its arguments are the parameters of the flow and options of the command: `tags`,
 #'     `max_workers`, `max_num_splits`, `with`, ... A vector of several elements, or a list, is given as JSON.
@@ -64,7 +65,7 @@ runner <- function(flow_file, show_output = TRUE, profile = NULL, env = NULL, cw
     stop_metaflow(paste0("There is no flow file \"", flow_file, "\" in ", cwd, "."), class = "metaflow_command")
   }
   env <- c(runner_environment(env), if (!is.null(profile)) c(METAFLOW_PROFILE = profile))
-  before <- runner_words(list(...), "runner()", c(options_before, flags_before))
+  before <- runner_words(list(...), "runner()", c(options_before, flags_before, "config", "config_value"))
   start <- function(words, given) run_file(file, show_output, env, cwd, before, words, runner_words(given, "run()"))
   structure(
     list(
@@ -121,6 +122,10 @@ runner_words <- function(given, where, known = NULL) {
     }
     if (is.null(value) && name != "namespace") next
     if (is.null(value)) value <- "" # the global one
+    if (!is.null(known) && name %in% c("config", "config_value")) {
+      words <- c(words, config_words(name, value, where))
+      next
+    }
     if (name == "origin_run_id" && inherits(value, "run_client")) value <- value$id
     option <- switch(name,
       tags = "--tag",

@@ -42,7 +42,7 @@ class ConfigValue(dict[Any, Any]):
             return self[name]
         if name.startswith("__"):
             raise AttributeError(name)
-        raise AttributeError(absent(self._name, name, self), name=name, obj=self)
+        raise AttributeError(absent(self._name, name, self))
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *(key for key in self if isinstance(key, str))]

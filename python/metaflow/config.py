@@ -25,15 +25,19 @@ class Later(Delayed):
     def _resolve(self, configs: Mapping[str, Any]) -> Any:
         return self._find(configs)
 
+    def _whole(self, configs: Mapping[str, Any]) -> Any:
+        """The value, of which a part is asked for."""
+        return self._resolve(configs)
+
     def __getattr__(self, name: str) -> Later:
         if name.startswith("_"):
             raise AttributeError(name)
-        return Later(f"{self._source}.{name}", lambda configs: getattr(self._resolve(configs), name))
+        return Later(f"{self._source}.{name}", lambda configs: getattr(self._whole(configs), name))
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, str) and key.startswith("**"):
             return Spread(self)
-        return Later(f"{self._source}[{key!r}]", lambda configs: self._resolve(configs)[key])
+        return Later(f"{self._source}[{key!r}]", lambda configs: self._whole(configs)[key])
 
     def keys(self) -> list[str]:
         """One key, for ``**config.model``: the rest follows when the config is known."""
@@ -116,7 +120,20 @@ class Config(Later):
             location=Location(frame.f_code.co_filename, frame.f_lineno),
         )
         _check(self._definition)
-        super().__init__(name, lambda configs: configs[name])
+        super().__init__(name, self._value)
+
+    def _value(self, configs: Mapping[str, Any]) -> Any:
+        name = self._definition.name
+        if name not in configs:
+            raise MetaflowException(f"The flow has no config {name!r}. Define it in the class of the flow.")
+        return configs[name]
+
+    def _whole(self, configs: Mapping[str, Any]) -> Any:
+        found = self._value(configs)
+        if found is None:
+            name = self._definition.name
+            raise MetaflowException(f"The config {name!r} was not given: --config {name} FILE, before the command.")
+        return found
 
     def __set_name__(self, owner: type, attribute: str) -> None:
         self._definition.attribute = attribute

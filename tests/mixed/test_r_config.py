@@ -100,7 +100,7 @@ def test_configs_on_the_command_line_and_in_run(run_r, files, printed):
     assert "how to train  [default: cfg.json]" in help
 
 
-def test_a_flow_of_python_with_a_step_in_r(run_flow, files):
+def test_a_flow_of_python_with_a_step_in_r_and_run_from_r(run_flow, run_r, files):
     flow = """
         from metaflow import Config, FlowSpec, r_step, step
         class F(FlowSpec):
@@ -116,6 +116,12 @@ def test_a_flow_of_python_with_a_step_in_r(run_flow, files):
     """
     (files / "say.R").write_text('say <- function(self) cat("in R", self$cfg$model$rate, class(self$cfg))\n')
     assert "in R 0.5 list" in run_flow(flow, "run").stdout
+    script = """
+        library(metaflow)
+        made <- runner("flow.py", show_output = FALSE, config_value = list(cfg = list(model = list(rate = 0.25))))$run()
+        cat(made$run$data$cfg$model$rate)
+    """
+    assert run_r(script, name="run.R").stdout == "0.25"
 
 
 # fmt: off

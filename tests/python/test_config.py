@@ -272,6 +272,10 @@ WRONG: list[tuple[str, str, str, str | bytes | None, str, int]] = [
      "The config 'cfg' is required: give it by --config cfg FILE or --config-value cfg VALUE, before the command.", 2),
     (CFG, "@resources(cpu=cfg.cup)", "", '{"cpu": 1}',
      "@resources on step start, argument 'cpu': cfg.cup can't be evaluated. cfg has no key 'cup'. Did you mean 'cpu'?", 1),
+    ('cfg = Config("cfg")', "@resources(cpu=cfg.cup)", "", "{}",
+     "cfg.cup can't be evaluated. The config 'cfg' was not given: --config cfg FILE, before the command.", 1),
+    (CFG, "@resources(cpu=Config('gone').cup)", "", "{}",
+     "gone.cup can't be evaluated. The flow has no config 'gone'. Define it in the class of the flow.", 1),
     (CFG, "@resources(cpu=cfg.a.cup)", "", '{"a": {}}', "cfg.a has no key 'cup'. It has: nothing.", 1),
     (CFG, "@resources(cpu=cfg['cup'])", "", "{}", "cfg['cup'] can't be evaluated. KeyError: 'cup'", 1),
     (CFG, "@resources(**cfg.a)", "", '{"a": 1}', "@resources on step start: **cfg.a can't be evaluated. "
