@@ -9,7 +9,7 @@ import pytest
 from metaflow import Run
 
 FLOW = """
-    import os, subprocess, sys
+    import os, subprocess, sys, time
     from metaflow import FlowSpec, Parameter, catch, retry, secrets, step
 
     class Vault(FlowSpec):
@@ -28,9 +28,9 @@ FLOW = """
             print("short", os.environ["PIN"])
             sys.stdout.flush()
             subprocess.run("echo child $TOKEN; echo error $TOKEN >&2", shell=True)
-            os.write(1, b"x" * 65530)
-            os.write(1, os.environ["TOKEN"].encode())
-            os.write(1, b"x" * 65536 + b"\\n")
+            os.write(1, b"x" * 65530 + os.environ["TOKEN"][:8].encode())  # the line is cut into pieces
+            time.sleep(0.2)  # most likely it is read meanwhile
+            os.write(1, os.environ["TOKEN"][8:].encode() + b"x" * 65536 + b"\\n")
             if self.fail:
                 raise ValueError("refused " + os.environ["TOKEN"])
             self.next(self.end)
@@ -72,6 +72,7 @@ def test_values_are_in_the_task_alone(run_flow: Any, vault: Path, launcher: str)
     task = Run("Vault/1")["start"].task
     assert task.data.lengths == [13, 22, 3, 11]
     log = task.stdout + task.stderr
+    assert VALUES[0] not in log
     for lines in ("python *** *** ***\n***\nquoted '***' [\"***\"]\nshort 123\n", "child ***\n", "error ***\n"):
         assert lines in log
     assert "ValueError: refused ***" in log
