@@ -66,7 +66,7 @@ class DecoratorSpec:
 
     name: str
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    code: Any = field(default=None, compare=False)
+    code: Any = field(default=None, compare=False, repr=False)
 
 
 @dataclass(slots=True)
