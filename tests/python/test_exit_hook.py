@@ -68,7 +68,7 @@ def test_after_a_success(run_flow: Any, launcher: str) -> None:
     assert lines[0] == "run Ends/1 completed 5"
     assert "KeyError: 'broken with 1'" in lines and "The exit hook broken failed." in lines
     assert "The exit hook leaves failed." in lines
-    assert lines[-2:] == ["from a child", "warned"] or lines[-2:] == ["warned", "from a child"]
+    assert {"from a child", "warned"} <= set(lines), "those after one that fails are called"
     assert not any("exit_hooks.py" in line for line in lines), "frames of ours"
     assert re.search(r"Done!\n.*\[1/exit_hook ", result.stdout)
     assert result.stdout.splitlines()[-1].endswith("An exit hook failed. The run is as it was.")
