@@ -23,11 +23,18 @@ ready_step <- function(body, step, deadline, positions, branches, decorators = l
   task$undo <- as_a_task(task)
   the$task <- task
   handlers <- list(
-    error = function(e) end_step(task, failure(e, user_calls(sys.calls(), sys_functions(), top[[3L]]), step)),
+    error = function(e) {
+      if (the$trial) the$raised <- e
+      end_step(task, failure(e, user_calls(sys.calls(), sys_functions(), top[[3L]]), step))
+    },
     interrupt = function(e) end_step(task, failure(simpleError("interrupted"), NULL, step)),
     message = function(m) tell(conditionMessage(m), "muffleMessage"),
     warning = function(w) if (getOption("warn") == 1L) tell(warning_text(w), "muffleWarning")
   )
+  if (the$trial) {
+    handlers$message <- function(m) keep_told(m, "muffleMessage")
+    handlers$warning <- function(w) keep_told(w, "muffleWarning")
+  }
   register <- as.call(list(as.name(".addCondHands"), names(handlers), handlers, emptyenv(), NULL, TRUE))
   limit <- if (deadline > 0) {
     bquote(setTimeLimit(elapsed = .(max(deadline - as.numeric(Sys.time()) - 0.01, 0.001)), transient = TRUE))
@@ -61,6 +68,12 @@ tell <- function(text, restart) {
   the$core$wait_until_read(1L)
   cat(text, file = stderr())
   the$core$wait_until_read(2L)
+  invokeRestart(restart)
+}
+
+# What a step tells that call_step() has called: signalled when it is over, because here only our handlers hear of it.
+keep_told <- function(condition, restart) {
+  the$told <- c(the$told, list(condition))
   invokeRestart(restart)
 }
 
@@ -118,13 +131,14 @@ one_line <- function(call) {
 # In a task `quit()` ends the step, not the process, so that what was set is stored and @retry and @catch apply.
 # Warnings are told at once, in order. Random numbers start afresh.
 as_a_task <- function(task) {
-  old <- options(warn = if (getOption("warn") == 0L) 1L else getOption("warn"))
+  old <- options(warn = if (getOption("warn") == 0L && !the$trial) 1L else getOption("warn"))
   quitting <- function(save = "default", status = 0, runLast = TRUE) {
     end_step(task, list(kind = "quit", status = as.integer(status)))
   }
   before <- list(quit = base::quit, q = base::q)
   for (name in names(before)) rebind(name, quitting)
-  if (exists(".Random.seed", envir = globalenv(), inherits = FALSE)) rm(".Random.seed", envir = globalenv())
+  seeded <- !the$trial && exists(".Random.seed", envir = globalenv(), inherits = FALSE)
+  if (seeded) rm(".Random.seed", envir = globalenv())
   function() {
     for (name in names(before)) rebind(name, before[[name]])
     options(old)

@@ -3,6 +3,7 @@ the <- new.env(parent = emptyenv())
 the$core <- new.env(parent = emptyenv())
 the$python <- NULL
 the$shown <- 0
+the$trial <- FALSE # whether call_step() has called the step that runs
 
 .onLoad <- function(libname, pkgname) {
   the$library <- libname

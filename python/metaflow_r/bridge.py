@@ -15,14 +15,14 @@ def export() -> None:
     """Hand R its functions. Called once, as soon as R and Python are in one process."""
     from rpy2.rinterface import rternalize
 
-    from metaflow_r import client, client_lineage, client_search, program, runner, task
+    from metaflow_r import call_step, client, client_lineage, client_search, program, runner, task
 
     core = session.namespace()["the"]["core"]
     compiled_call = session.namespace()["compiled_call"]
-    for functions in (task.FOR_R, client.FOR_R, client_lineage.FOR_R, client_search.FOR_R, program.FOR_R, runner.FOR_R):
-        for name, function in functions.items():
+    for module in (task, client, client_lineage, client_search, program, runner, call_step):
+        for name, function in module.FOR_R.items():
             # Inside of `run` whole flows run, whose warnings are shown where they arise.
-            exported = rternalize(_guarded(function if functions is program.FOR_R else _heard(function)))
+            exported = rternalize(_guarded(function if module is program else _heard(function)))
             _kept.append(exported)
             core[name] = compiled_call(exported)
 

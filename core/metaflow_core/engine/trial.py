@@ -55,6 +55,7 @@ def run_trial(flow: FlowDef, name: str, trial: Trial) -> TrialState:
     runtime = runtime_of(step.language)
     runtime.prepare(flow)
     state = TrialState(flow, step, runtime, trial)
+    step.decorators.clear()  # the flow was read for this call alone
     before = dict(current._values)
     current._values.clear()
     current._update(
@@ -114,6 +115,8 @@ class TrialState(TaskState):
         if item is None and index is None:
             return []
         place = index or 0
+        if item is not None and self.language != self.step.language:
+            item = converted(item, self.language, self.step.language)
         self._items[f"given{branch}", place] = item
         return [[f"given{branch}", "foreach", place, place + 1]]
 
