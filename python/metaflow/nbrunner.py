@@ -84,7 +84,7 @@ def _notebook(flow: type) -> tuple[Sequence[str], Mapping[str, Any]]:
         file = getattr(sys.modules.get(module), "__file__", None)
         raise CommandException(
             f"{flow.__name__} comes from the module {module}, not from a cell of this notebook. "
-            f"Run it from its file: Runner({show(file or 'flow.py')})."
+            f"Run it from its file: Runner({file or 'flow.py'!r})."
         )
     names = shell.user_ns
     return names.get("In", []), {name: value for name, value in names.items() if name not in shell.user_ns_hidden}
