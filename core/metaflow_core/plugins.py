@@ -39,11 +39,11 @@ def hook() -> Any:
     return manager().hook
 
 
-def entry_points() -> Iterator[tuple[str, str]]:
-    """Name and module of each installed plugin.
+def installed_records() -> Iterator[tuple[str, str]]:
+    """Folder and name (``package-1.0.dist-info``) of each installed distribution's record.
 
-    Reads the ``entry_points.txt`` files itself: importing ``importlib.metadata`` takes longer than a small run.
-    The format: https://packaging.python.org/en/latest/specifications/entry-points/
+    Listing them is enough: importing ``importlib.metadata`` takes longer than a small run.
+    The format: https://packaging.python.org/en/latest/specifications/recording-installed-packages/
     """
     for folder in dict.fromkeys(sys.path):
         try:
@@ -52,7 +52,16 @@ def entry_points() -> Iterator[tuple[str, str]]:
             continue
         for name in names:
             if name.endswith((".dist-info", ".egg-info")):
-                yield from _read(os.path.join(folder, name, "entry_points.txt"))
+                yield folder, name
+
+
+def entry_points() -> Iterator[tuple[str, str]]:
+    """Name and module of each installed plugin.
+
+    The format: https://packaging.python.org/en/latest/specifications/entry-points/
+    """
+    for folder, name in installed_records():
+        yield from _read(os.path.join(folder, name, "entry_points.txt"))
 
 
 def _read(path: str) -> Iterator[tuple[str, str]]:

@@ -18,7 +18,7 @@ from metaflow_core.decorators.exit_hook import ExitHook, hook_name, takes_run
 from metaflow_core.decorators.resolve import flow_decorators
 from metaflow_core.engine.output import Output
 from metaflow_core.engine.relay import Show, relay
-from metaflow_core.engine.streams import make_streams
+from metaflow_core.engine.streams import leave, make_streams
 from metaflow_core.engine.task import runtime_of
 from metaflow_core.graph.model import FlowDef
 
@@ -147,8 +147,4 @@ def _wait_and_call(
 
         traceback.print_exc()
     finally:
-        try:
-            sys.stdout.flush()
-            sys.stderr.flush()
-        finally:
-            os._exit(code)
+        leave(code)

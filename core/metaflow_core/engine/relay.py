@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from metaflow_core.engine.masking import Mask, MaskChannel, MaskSender
 from metaflow_core.engine.output import LineSplitter
-from metaflow_core.engine.streams import flush_streams, make_streams
+from metaflow_core.engine.streams import flush_streams, leave, make_streams
 from metaflow_core.errors import MetaflowException
 
 READ_SIZE = 1 << 16
@@ -117,8 +117,4 @@ def _work(work: Callable[[MaskSender], int], channel: MaskChannel, writers: tupl
 
         traceback.print_exc()
     finally:
-        try:
-            sys.stdout.flush()
-            sys.stderr.flush()
-        finally:
-            os._exit(code)
+        leave(code)

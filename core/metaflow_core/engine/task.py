@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +13,7 @@ from metaflow_core.decorators.resolve import flow_decorators, step_decorators
 from metaflow_core.engine.current import current
 from metaflow_core.engine.interface import LanguageRuntime, TaskRequest
 from metaflow_core.engine.state import TaskState
+from metaflow_core.engine.streams import leave
 from metaflow_core.graph.model import FlowDef
 from metaflow_core.metadata import lineage, recording
 from metaflow_core.names import show
@@ -171,10 +171,8 @@ def _end_fork(state: TaskState, error: BaseException | None) -> NoReturn:
             code = 0
         else:
             state.report(error)
-        sys.stdout.flush()
-        sys.stderr.flush()
     finally:
-        os._exit(code)
+        leave(code)
 
 
 def _failure(state: TaskState, error: BaseException) -> recording.Result:
