@@ -11,8 +11,9 @@ case ${1:-} in
     run) extras=pandas ;;
     dev)
         extras=dev
-        r_tests="r-cran-bit64 r-cran-data.table r-cran-hms r-cran-irkernel r-cran-knitr r-cran-matrix"
-        r_tests="$r_tests r-cran-reticulate r-cran-testthat r-cran-tibble r-cran-withr"
+        r_tests="r-cran-bit64 r-cran-data.table r-cran-dplyr r-cran-hms r-cran-irkernel r-cran-knitr r-cran-lintr"
+        r_tests="$r_tests r-cran-matrix r-cran-pkgload r-cran-reticulate r-cran-roxygen2 r-cran-testthat r-cran-tibble"
+        r_tests="$r_tests r-cran-withr"
         ;;
     *) echo "usage: tools/setup.sh run|dev" >&2; exit 2 ;;
 esac
