@@ -12,6 +12,8 @@ from metaflow_core.errors import MetaflowException
 from metaflow_core.graph.delayed import Spread
 from metaflow_core.graph.model import ConfigDef, Delayed, Location
 
+from metaflow.parameters import value_in_run
+
 __all__ = ["Config", "ConfigValue", "config_expr"]
 
 
@@ -141,13 +143,7 @@ class Config(Later):
     def __get__(self, flow: Any, cls: type | None = None) -> Any:
         if flow is None:
             return self
-        name = self._definition.name
-        if flow._state is None:
-            raise AttributeError(f"The config {name!r} has a value only while the flow runs.")
-        try:
-            return flow._state.get(self._definition.artifact)
-        except KeyError:
-            raise AttributeError(f"The config {name!r} has no value in this run.") from None
+        return value_in_run(flow, "config", self._definition)
 
     def __repr__(self) -> str:
         return f"Config({self._definition.name!r})"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metaflow_core.graph.model import ConfigDef, ParameterDef
 
 JSONType = "json"
 
@@ -57,15 +60,20 @@ class Parameter:
     def __get__(self, flow: Any, cls: type | None = None) -> Any:
         if flow is None:
             return self
-        if flow._state is None:
-            raise AttributeError(f"The parameter {self.name!r} has a value only while the flow runs.")
-        try:
-            return flow._state.get(self.definition.artifact)
-        except KeyError:
-            raise AttributeError(f"The parameter {self.name!r} has no value in this run.") from None
+        return value_in_run(flow, "parameter", self.definition)
 
     def __set_name__(self, owner: type, attribute: str) -> None:
         self.definition.attribute = attribute
+
+
+def value_in_run(flow: Any, kind: str, definition: ParameterDef | ConfigDef) -> Any:
+    """What a parameter or a config is in the run in which a step asks for it; ``AttributeError`` when it is nothing."""
+    if flow._state is None:
+        raise AttributeError(f"The {kind} {definition.name!r} has a value only while the flow runs.")
+    try:
+        return flow._state.get(definition.artifact)
+    except KeyError:
+        raise AttributeError(f"The {kind} {definition.name!r} has no value in this run.") from None
 
 
 class IncludeFile(Parameter):

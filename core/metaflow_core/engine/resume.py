@@ -10,7 +10,7 @@ from typing import Any
 from metaflow_core.engine.plan import Plan
 from metaflow_core.engine.resume_gangs import gangs_to_run
 from metaflow_core.errors import CommandException
-from metaflow_core.graph.model import FlowDef
+from metaflow_core.graph.model import FlowDef, reachable
 from metaflow_core.metadata import cloning, recording
 from metaflow_core.metadata.database import Database
 from metaflow_core.metadata.recording import RunRow
@@ -45,7 +45,7 @@ def plan_resume(db: Database, flow: FlowDef, origin: RunRow, step: str | None) -
     old = _steps_of(db, origin)
     for name, reason in _changed(flow, old):
         # What it led to in the old graph as well: a task is taken over only together with all that led to it.
-        for follower in flow.downstream(name) | _downstream(old, name):
+        for follower in flow.downstream(name) | reachable(name, lambda step: old.get(step, {}).get("next", ())):
             rerun.setdefault(follower, reason if follower == name else f"it follows {name}")
     at_once = 1
     if any(node.transition is not None and node.transition.kind == "parallel" for node in flow):
@@ -99,18 +99,6 @@ def _changed(flow: FlowDef, old: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, "what follows it was changed"
         elif old[name].get("foreach") != step.get("foreach"):
             yield name, "its foreach was changed"
-
-
-def _downstream(old: dict[str, Any], name: str) -> set[str]:
-    """The step and every step that could be reached from it."""
-    found: set[str] = set()
-    waiting = [name]
-    while waiting:
-        step = waiting.pop()
-        if step not in found:
-            found.add(step)
-            waiting.extend(old.get(step, {}).get("next", ()))
-    return found
 
 
 def find_origin(db: Database, flow: FlowDef, run_id: str | None, identity: str) -> RunRow:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -212,15 +212,20 @@ class FlowDef:
 
     def downstream(self, name: str) -> set[str]:
         """The step and every step that can be reached from it."""
-        found: set[str] = set()
-        waiting = [name]
-        while waiting:
-            step = waiting.pop()
-            if step not in found:
-                found.add(step)
-                waiting.extend(self.steps[step].targets)
-        return found
+        return reachable(name, lambda step: self.steps[step].targets)
 
     def parents(self, name: str) -> list[str]:
         """The steps that lead to this one, in the order of the source."""
         return [s.name for s in self if name in s.targets]
+
+
+def reachable(name: str, targets: Callable[[str], Iterable[str]]) -> set[str]:
+    """The step ``name`` and every step that can be reached from it; ``targets`` says where a step leads."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        step = waiting.pop()
+        if step not in found:
+            found.add(step)
+            waiting.extend(targets(step))
+    return found
