@@ -12,13 +12,15 @@ A configuration file is a JSON object whose keys are spelt like the environment 
 ``{"METAFLOW_USER": "anne"}``. A relative path in a file starts from the project directory (2) or from ``METAFLOW_HOME``
 (3), one in the environment from the working directory.
 
+The options of a flow's command line are found in the same places: :mod:`metaflow_core.cli.option_defaults`.
+
 Nothing is fixed at import: a changed variable, file or working directory counts from the next :func:`get` on.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from metaflow_core.errors import MetaflowException
@@ -133,6 +135,19 @@ SETTINGS: dict[str, Setting] = {
             None,
             "Directory that holds .metaflow. By default the nearest one from the working directory upward.",
         ),
+        Setting("DATASTORE_SYSROOT_S3", "text", None, "The store that s3 stands for: s3://bucket/prefix."),
+        Setting("DATASTORE_SYSROOT_GS", "text", None, "The store that gs stands for: gs://bucket/prefix."),
+        Setting("DATASTORE_SYSROOT_AZURE", "text", None, "The store that azure stands for: az://container/prefix."),
+        Setting(
+            "S3_ENDPOINT_URL", "text", None, "Server of s3:// addresses. By default what AWS's own settings say: AWS."
+        ),
+        Setting(
+            "STORE_CACHE",
+            "path",
+            "~/.cache/metaflow/store",
+            "Directory for copies of what was read from, or written to, a store on another machine.",
+        ),
+        Setting("STORE_CACHE_SIZE", "int", 5000, "Most that these copies take, in MB; 0 keeps none.", minimum=0),
         Setting("DURABLE_WRITES", "bool", False, "Whether artifacts survive a power cut: wait for the disk at each."),
         Setting("LAUNCHER", "text", "fork", "How a local task's process starts.", choices=("fork", "spawn")),
         Setting("RETRY_WAIT", "bool", False, "Whether local runs wait minutes_between_retries before a retry."),
@@ -188,6 +203,23 @@ def get(name: str) -> Any:
 def origin(name: str) -> str:
     """Where :func:`get` finds the value: ``environment``, the path of a configuration file, or ``default``."""
     return _find(SETTINGS[name])[1]
+
+
+def places() -> list[tuple[str, Mapping[str, Any]]]:
+    """Where values may stand, the stronger first: ``environment`` or the path of a file, and what is set there.
+
+    The keys are variables, ``METAFLOW_USER``; the values are as they are written: text in the environment, JSON in a
+    file. What is empty there counts as not set, and is left out.
+    """
+    found: list[tuple[str, Mapping[str, Any]]] = [("environment", environment())]
+    for path, _ in _files():
+        found.append((path, {name: value for name, value in load(path).items() if value is not None}))
+    return found
+
+
+def environment() -> dict[str, str]:
+    """The variables of the environment that count: they begin with ``METAFLOW_``, and are not empty."""
+    return {name: text for name, text in os.environ.items() if text and name.startswith(PREFIX)}
 
 
 def project_root() -> str:

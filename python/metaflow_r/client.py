@@ -294,6 +294,23 @@ def _versions() -> Any:
     return to_r(facts)
 
 
+def _settings() -> Any:
+    from metaflow_core.cli.all_settings import all_settings
+    from rpy2.rinterface import NA_Character, StrSexpVector
+
+    from metaflow_r.client_values import frame, texts
+
+    rows = all_settings()
+    values = [str(row.value).lower() if isinstance(row.value, bool) else row.value for row in rows]
+    return frame(
+        setting=texts([row.variable for row in rows]),
+        value=StrSexpVector([NA_Character if value is None else str(value) for value in values]),
+        **{"from": texts([row.origin for row in rows])},
+        kind=texts([row.kind for row in rows]),
+        note=texts([row.note for row in rows]),
+    )
+
+
 def _in_r(function: Callable[..., Any]) -> Callable[..., Any]:
     """What goes wrong in a call from R is explained in R, even when Python hosts the process."""
 
@@ -335,6 +352,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "get_metadata": _setting("get_metadata"),
     "default_metadata": _setting("default_metadata"),
     "set_environment": _environment,
+    "settings": _settings,
     "versions": _versions,
 }
 

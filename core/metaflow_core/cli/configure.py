@@ -11,7 +11,7 @@ from typing import Any, TextIO, TypeVar
 import click
 
 from metaflow_core import settings
-from metaflow_core.cli.masked import masked
+from metaflow_core.cli.all_settings import shown_value
 from metaflow_core.errors import MetaflowException
 from metaflow_core.names import show
 from metaflow_core.settings import PREFIX, SETTINGS, Setting
@@ -41,9 +41,12 @@ def show_settings(name: str | None) -> None:
     """Show every setting, its value and where it comes from; or the value of one."""
     if name is not None:
         value = settings.get(_setting(name).name)
-        click.echo("" if value is None else masked(_text(value)))
+        click.echo("" if value is None else _text(shown_value(_setting(name).variable, value)))
         return
-    rows = [(s.name, masked(_text(settings.get(s.name))), settings.origin(s.name), s.doc) for s in SETTINGS.values()]
+    rows = [
+        (s.name, _text(shown_value(s.variable, settings.get(s.name))), settings.origin(s.name), s.doc)
+        for s in SETTINGS.values()
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     for setting, value, origin, doc in rows:
         where = origin if origin == "default" else click.style(origin, fg="green")
@@ -61,7 +64,7 @@ def set_value(name: str, value: str, profile: str | None, project: bool) -> None
     path = _file(profile, project)
     content = {**settings.load(path), setting.variable: _checked(setting, value)}
     _write(path, content, private=not project)
-    click.echo(f"{setting.variable} is set to {masked(value)} in {path}")
+    click.echo(f"{setting.variable} is set to {shown_value(setting.variable, value)} in {path}")
     _warn_when_hidden(setting, path, profile)
 
 

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from metaflow_core import __version__, errors, identity
+from metaflow_core.cli.option_defaults import ALIASES, command_defaults, option_defaults, with_source
 from metaflow_core.decorators.resolve import attach, flow_decorators
 from metaflow_core.engine.streams import flush_streams
 from metaflow_core.graph.model import FlowDef
@@ -83,7 +84,7 @@ class FlowCommands(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:
         _settle_configs(_flow_of(ctx), ctx.params, args)  # the options of a command may depend on them
         try:
-            return super().resolve_command(ctx, args)
+            name, command, words = super().resolve_command(ctx, args)
         except click.UsageError as error:
             import difflib
 
@@ -91,6 +92,10 @@ class FlowCommands(click.Group):
             if near and "No such command" in str(error):
                 raise click.UsageError(f"No such command {args[0]!r}. Did you mean {near[0]!r}?", ctx) from None
             raise
+        if command is not None and not command.hidden:  # hidden ones are called by programs, which say all they mean
+            more = command_defaults(command, [str(name)], self.params)
+            ctx.default_map = {**(ctx.default_map or {}), str(name): more}
+        return name, command, words
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         configs = _flow_of(ctx).configs
@@ -115,19 +120,18 @@ def _settle_configs(flow: FlowDef, options: Mapping[str, Any], words: list[str])
         settle_configs(flow, options, words)
 
 
-def with_option(variable: str) -> click.Option:
-    """``--with``, which may also come from an environment variable."""
+def with_option() -> click.Option:
+    """``--with``, which stands before the command or after it."""
     return click.Option(
         ["--with", "with_"],
         multiple=True,
-        envvar=variable,
         metavar="DECORATOR",
         help="Add name:key=value to each step; may be given several times.",
     )
 
 
 def _config_option(flow: FlowDef, name: str, metavar: str, help: str) -> click.Option:
-    # Not from the environment as click does it: see `given_configs`.
+    # In the environment it is another variable: see `given_configs`.
     return click.Option(
         [name],
         type=(str, str),
@@ -135,7 +139,6 @@ def _config_option(flow: FlowDef, name: str, metavar: str, help: str) -> click.O
         metavar=metavar,
         help=help,
         hidden=not flow.configs,
-        allow_from_autoenv=False,
     )
 
 
@@ -148,7 +151,7 @@ def command_line(flow: FlowDef) -> click.Group:
         click.Option(["--datastore-root"], metavar="DIR", help="Directory that holds .metaflow."),
         click.Option(["--environment"], metavar="NAME", default="local", help="Where packages of steps come from."),
         click.Option(["--package-suffixes"], metavar="LIST", help="File endings that a deployment packages."),
-        with_option("METAFLOW_WITH"),
+        with_option(),
         click.Option(["--pylint/--no-pylint"], default=False, help="Check the code with pylint first, when installed."),
         _config_option(flow, "--config", "NAME PATH", "Read a config from this file; may be given several times."),
         _config_option(flow, "--config-value", "NAME VALUE", "The value of a config, as JSON."),
@@ -168,7 +171,9 @@ def _before_command(ctx: click.Context, /, **options: Any) -> None:
     for name in ("config", "config_value"):
         del options[name]
     context.quiet = options.pop("quiet")
-    # The rest of the program, the tasks and what they start find the same place through the settings.
+    # The rest of the program, the tasks and what they start find the same place through the settings, and nowhere else.
+    for name in ALIASES:
+        os.environ.pop(f"METAFLOW_{name}", None)
     if options["datastore_root"]:
         os.environ["METAFLOW_DATASTORE_SYSROOT_LOCAL"] = os.path.abspath(options["datastore_root"])
     if options["datastore"]:
@@ -198,7 +203,9 @@ def _given(ctx: click.Context) -> list[str]:
         name = str(option.name)
         if (
             name in ("quiet", "config", "config_value")
-            or ctx.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE
+            # The environment and the configuration files are there for the other process too. `--with` of a command
+            # becomes one of those before the command, which would hide what they say.
+            or (name != "with_" and ctx.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE)
         ):
             continue
         value = ctx.params[name]
@@ -261,13 +268,13 @@ def execute(flow: FlowDef, program: Sequence[str], arguments: list[str]) -> int:
             prog_name=name,
             obj=FlowContext(flow, program),
             standalone_mode=False,
-            auto_envvar_prefix="METAFLOW",
+            default_map=option_defaults(group.params),
         )
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
-        error.show()
+        with_source(error).show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)

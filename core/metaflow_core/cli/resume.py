@@ -98,7 +98,7 @@ resume_command = _Command(
         click.Argument(["step"], required=False),
         click.Option(["--origin-run-id"], metavar="RUN", help="The run to resume. By default your latest one."),
         click.Option(["--dry-run"], is_flag=True, help="Say what would be taken over and what would run, and why."),
-        *run_options("resume"),
+        *run_options(),
     ],
     callback=_resume,
     help="Take the finished tasks of an earlier run over, and run the rest: from STEP on, or what failed.",

@@ -18,20 +18,17 @@ from metaflow_core.graph.parameter_options import options_for
 from metaflow_core.graph.parameters import ParameterContext, evaluate
 
 
-def run_options(command: str) -> list[click.Parameter]:
+def run_options() -> list[click.Parameter]:
     """Options that ``run`` and ``resume`` share."""
-    variable = f"METAFLOW_{command.upper()}"
     count = click.IntRange(min=1)
     return [
-        click.Option(
-            ["--tag", "tags"], multiple=True, envvar=f"{variable}_TAG", help="Tag the run; may be given several times."
-        ),
+        click.Option(["--tag", "tags"], multiple=True, help="Tag the run; may be given several times."),
         click.Option(["--max-workers"], type=count, default=16, show_default=True, help="Tasks at a time."),
         click.Option(["--max-num-splits"], type=count, default=100, show_default=True, help="Most tasks of a foreach."),
         click.Option(
             ["--max-log-size"], type=count, default=10, show_default=True, help="Most output of a task, in MB."
         ),
-        with_option(f"{variable}_WITH"),
+        with_option(),
         click.Option(["--run-id-file"], type=click.Path(dir_okay=False), help="Write the run id to this file."),
         click.Option(["--runner-attribute-file"], type=click.Path(dir_okay=False), hidden=True),
         click.Option(
@@ -69,7 +66,7 @@ def prepare(context: FlowContext, options: dict[str, Any]) -> RunOptions:
 
 def run_command(flow: FlowDef) -> click.Command:
     """The ``run`` command, with the flow's parameters as options."""
-    shared_options = run_options("run")
+    shared_options = run_options()
 
     @click.pass_obj
     def callback(context: FlowContext, /, **options: Any) -> int:
@@ -85,5 +82,10 @@ def run_command(flow: FlowDef) -> click.Command:
         return 0 if execute(flow, context.backend, processes, run, row) == "completed" else 1
 
     return click.Command(
-        "run", params=[*options_for(flow), *shared_options], callback=callback, help="Run the flow on this machine."
+        "run",
+        params=[*options_for(flow), *shared_options],
+        callback=callback,
+        help="Run the flow on this machine.",
+        # A program can't write a dash in a name: `--top_k` is `--top-k`.
+        context_settings={"token_normalize_func": lambda word: word.replace("_", "-")},
     )

@@ -5,21 +5,34 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
 from metaflow_core import __version__, settings
 from metaflow_core.cli.masked import masked
+from metaflow_core.cli.table import print_table
 from metaflow_core.errors import MetaflowException
 from metaflow_core.identity import identity, user
 from metaflow_core.metadata.backend import Backend, open_backend
+from metaflow_core.settings import PREFIX
+
+if TYPE_CHECKING:
+    from metaflow_core.cli.all_settings import Shown
 
 SQLITE = "sqlite:///"
 
 
 @click.command()
-def status() -> None:
+@click.option("--settings", "every", is_flag=True, help="Every setting instead: its value, and where it comes from.")
+@click.option("--json", "as_json", is_flag=True, help="With --settings: a JSON list, for programs.")
+def status(every: bool, as_json: bool) -> None:
     """Show who you are, where results are kept, and how that was decided."""
+    if every:
+        _show_settings(as_json)
+        return
+    if as_json:
+        raise click.UsageError("--json goes with --settings.")
     backend = open_backend()
     rows = [
         ("version", f"metaflow-tandem {__version__}, Python {platform.python_version()}"),
@@ -34,6 +47,32 @@ def status() -> None:
     for name, text in rows:
         click.echo(f"{click.style(f'{name:<10}', bold=True)} {text}")
     backend.close()
+
+
+def _show_settings(as_json: bool) -> None:
+    from metaflow_core.cli.all_settings import all_settings
+
+    rows = all_settings()
+    if as_json:
+        import json
+
+        click.echo(json.dumps([row._asdict() for row in rows], indent=2, ensure_ascii=False))
+        return
+    print_table(
+        ("setting", "value", "from", ""),
+        [(row.variable, _text(row.value), row.origin, row.note if _is_odd(row) else "") for row in rows],
+    )
+
+
+def _is_odd(row: Shown) -> bool:
+    """Whether there is something to say about it here; what each is for stands in `metaflow configure show`."""
+    return row.kind != "setting" or not row.note or row.note != settings.SETTINGS[row.variable[len(PREFIX) :]].doc
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "-"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def has_database(backend: Backend) -> bool:
