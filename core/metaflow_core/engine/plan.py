@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import heapq
+import sys
+from array import array
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from metaflow_core.graph.model import FlowDef
@@ -15,16 +18,24 @@ Frames = list[list[Any]]  # [id of the splitting task, "foreach" or "split", ind
 
 @dataclass(slots=True)
 class Work:
-    """An attempt that can start. ``task_pk`` is 0 until the task is created."""
+    """An attempt that can start. ``task_pk`` is 0 until the task is created.
+
+    ``gang`` is the id of the task whose ``num_parallel`` led here: all of its children run at once.
+    """
 
     step: str
     frames: Frames
     split_index: int | None
-    parents: list[int]
+    parents: Sequence[int]
     task_pk: int = 0
     task_id: str = ""
     attempt: int = 0
     fallback: bool = False
+    gang: str = ""
+
+    def again(self, fallback: bool = False) -> Work:
+        """The next attempt of the same task."""
+        return replace(self, parents=[], attempt=self.attempt + 1, fallback=fallback)
 
 
 @dataclass(slots=True)
@@ -36,6 +47,7 @@ class _FanOut:
     parent_pk: int
     split: str
     count: int
+    at_once: bool = False
     next: int = 0
 
 
@@ -43,7 +55,7 @@ class _FanOut:
 class _Barrier:
     """A join that waits for its inputs, by index."""
 
-    inputs: list[int]
+    inputs: array[int]
     missing: int
 
 
@@ -59,7 +71,8 @@ class Plan:
     taken_over: set[tuple[int, str, int]] = field(default_factory=set)
     ended: bool = False
     _ready: deque[Work | _FanOut] = field(default_factory=deque)
-    _later: list[tuple[float, int, Work]] = field(default_factory=list)
+    _begun: deque[Work] = field(default_factory=deque)  # of a gang that there is room for: nothing goes before it
+    _later: list[tuple[float, int, list[Work]]] = field(default_factory=list)
     _barriers: dict[tuple[str, str], _Barrier] = field(default_factory=dict)
     _counter: int = 0
 
@@ -73,7 +86,8 @@ class Plan:
             return
         kind, targets = transition["kind"], transition["targets"]
         if kind in ("foreach", "parallel"):
-            self._ready.appendleft(_FanOut(targets[0], frames, task_pk, task_id, transition["num_splits"]))
+            at_once = kind == "parallel"
+            self._ready.appendleft(_FanOut(targets[0], frames, task_pk, task_id, transition["num_splits"], at_once))
         elif kind == "split":
             # Each is put in front of the others, so the last goes first.
             for i, target in reversed(list(enumerate(targets))):
@@ -81,25 +95,38 @@ class Plan:
         else:
             self._lead(targets[0], frames, task_pk, -1)
 
-    def retry(self, work: Work, at: float) -> None:
-        """Run ``work`` again, not before the time ``at``."""
+    def retry(self, works: list[Work], at: float) -> None:
+        """Run ``works`` again, all of them at once, not before the time ``at``."""
         self._counter += 1
-        heapq.heappush(self._later, (at, self._counter, work))
+        heapq.heappush(self._later, (at, self._counter, works))
 
-    def next(self, now: float) -> Work | None:
-        """Work that can start now, taken from the plan."""
+    def next(self, now: float, free: int = sys.maxsize) -> Work | None:
+        """Work that can start now, taken from the plan; there is room for ``free`` tasks.
+
+        A gang starts when there is room for all of it, and what is behind it waits as well: two that have each begun
+        in part would wait for each other.
+        """
+        if not self._begun:
+            self._begin(now, free)
+        return self._begun.popleft() if self._begun else None
+
+    def _begin(self, now: float, free: int) -> None:
         if self._later and self._later[0][0] <= now:
-            return heapq.heappop(self._later)[2]
-        while self._ready:
+            if len(self._later[0][2]) <= free:
+                self._begun.extend(heapq.heappop(self._later)[2])
+            return
+        while self._ready and not self._begun:
             first = self._ready[0]
             if isinstance(first, Work):
-                self._ready.popleft()
-                return first
-            work = next(self._children(first), None)
-            if work is not None:
-                return work
+                self._begun.append(first)
+            elif first.at_once and first.count > free:
+                return
+            else:
+                children = self._children(first)
+                self._begun.extend(children if first.at_once else islice(children, 1))
+                if self._begun and not first.at_once:
+                    return
             self._ready.popleft()
-        return None
 
     @property
     def next_time(self) -> float | None:
@@ -109,20 +136,23 @@ class Plan:
     @property
     def waiting(self) -> bool:
         """Whether there is work for later."""
-        return bool(self._ready or self._later)
+        return bool(self._begun or self._ready or self._later)
 
     def _children(self, fan: _FanOut) -> Iterator[Work]:
         while fan.next < fan.count:
             index, fan.next = fan.next, fan.next + 1
             if (fan.parent_pk, fan.step, index) not in self.taken_over:
-                yield Work(fan.step, [*fan.frames, [fan.split, "foreach", index, fan.count]], index, [fan.parent_pk])
+                frames = [*fan.frames, [fan.split, "foreach", index, fan.count]]
+                yield Work(fan.step, frames, index, [fan.parent_pk], gang=fan.split if fan.at_once else "")
 
     def _lead(self, step: str, frames: Frames, parent_pk: int, position: int) -> None:
         if not self.flow[step].is_join:
             self._queue(Work(step, frames, _split_index(frames), [parent_pk]), position)
             return
         split, _, index, count = frames[-1]
-        barrier = self._barriers.setdefault((step, split), _Barrier([0] * count, count))
+        barrier = self._barriers.get((step, split))
+        if barrier is None:
+            barrier = self._barriers[step, split] = _Barrier(array("q", bytes(8 * count)), count)
         barrier.inputs[index] = parent_pk
         barrier.missing -= 1
         if barrier.missing == 0:

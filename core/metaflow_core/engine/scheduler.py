@@ -15,6 +15,7 @@ from metaflow_core import settings
 from metaflow_core.clock import now
 from metaflow_core.decorators.interface import StepDecorator
 from metaflow_core.decorators.resolve import step_decorators
+from metaflow_core.engine.gangs import Gangs, Member
 from metaflow_core.engine.interface import Compute, TaskRequest, TaskStarted
 from metaflow_core.engine.masking import Mask, MaskChannel
 from metaflow_core.engine.output import LineSplitter, Output
@@ -50,6 +51,7 @@ class _Running:
     pid: int | None = None
     deadline: float | None = None
     timed_out: bool = False
+    stopped: str = ""  # why it was told to end
 
 
 @dataclass(slots=True)
@@ -91,6 +93,7 @@ class Scheduler:
     _running: dict[str, _Running] = field(default_factory=dict)
     _pipes: dict[int, _Running] = field(default_factory=dict)
     _policies: dict[str, _Policy] = field(default_factory=dict)
+    _gangs: Gangs = field(default_factory=Gangs)
     _poll: Any = field(default_factory=select.poll)
     _began: float = 0.0
     _force_at: float | None = None
@@ -132,7 +135,7 @@ class Scheduler:
 
     def _start_tasks(self) -> None:
         while not self._stopping and len(self._running) < self.limits.max_workers:
-            work = self.plan.next(time.monotonic())
+            work = self.plan.next(time.monotonic(), self.limits.max_workers - len(self._running))
             if work is None:
                 return
             self._start(work)
@@ -279,7 +282,6 @@ class Scheduler:
 
     def _succeeded(self, task: _Running, result: recording.Result) -> None:
         work, transition = task.work, result.transition
-        self.done += 1
         if transition and transition["kind"] in ("foreach", "parallel"):
             self._say(task, f"Foreach yields {transition['num_splits']} child steps.")
         self._say(task, "Task finished successfully.", "good")
@@ -291,8 +293,15 @@ class Scheduler:
                 f"Raise it: --max-workers {count}",
                 style="failed",
             )
+            self.done += 1
             self.failed += 1
-            return
+        elif work.gang:
+            self._member_ended(task, Member(work, True, transition), fails=result.status == "caught")
+        else:
+            self._go_on(work, transition)
+
+    def _go_on(self, work: Work, transition: dict[str, Any] | None) -> None:
+        self.done += 1
         if self.flow[work.step].is_end:
             self.plan.ended = True
         self.plan.finished(work.task_pk, work.task_id, work.frames, transition)
@@ -302,24 +311,64 @@ class Scheduler:
         if self.interrupts:
             return
         self._say(task, "Task failed.", "failed")
-        again = Work(work.step, work.frames, work.split_index, [], work.task_pk, work.task_id, work.attempt + 1)
-        if again.attempt < policy.max_attempts:
-            self.plan.retry(again, time.monotonic() + policy.retry_wait)
-        elif died and policy.catches and not work.fallback:
-            again.fallback = True
-            self.plan.retry(again, time.monotonic())
+        can_be_caught = died and policy.catches and not work.fallback
+        if work.gang:
+            self._member_ended(task, Member(work, False, None, can_be_caught), fails=True)
+        elif work.attempt + 1 < policy.max_attempts:
+            self.plan.retry([work.again()], time.monotonic() + policy.retry_wait)
+        elif can_be_caught:
+            self.plan.retry([work.again(fallback=True)], time.monotonic())
         else:
-            self.failed += 1
-            if self._running and not self._announced_wait:
-                self._announced_wait = True
-                count = len(self._running)
-                self.output.line(f"Waiting for {count} running task{'s' * (count > 1)}; interrupt to stop at once.")
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self.failed += 1
+        if self._running and not self._announced_wait:
+            self._announced_wait = True
+            count = len(self._running)
+            self.output.line(f"Waiting for {count} running task{'s' * (count > 1)}; interrupt to stop at once.")
+
+    def _member_ended(self, task: _Running, member: Member, fails: bool) -> None:
+        """A task of a gang has ended: the first that fails stops the others, the last decides for all."""
+        gang, work = self._gangs.add(member), member.work
+        if fails and not gang.stopped and not work.fallback and not self.interrupts:
+            gang.stopped = True
+            self._stop_others(task)
+        if not gang.is_complete:
+            return
+        failed, policy = gang.failed, self._policies[work.step]
+        if not failed:
+            for one in reversed(gang.finished):  # each is put in front of the others
+                self._go_on(one.work, one.transition)
+        elif work.attempt + 1 < policy.max_attempts:
+            works = sorted((one.work.again() for one in gang.ended), key=lambda again: again.frames[-1][2])
+            self.plan.retry(works, time.monotonic() + policy.retry_wait)
+        elif all(one.can_be_caught for one in failed):
+            for one in failed:
+                self.plan.retry([one.work.again(fallback=True)], time.monotonic())
+            self._gangs.keep(work, gang)
+        else:
+            self._give_up()
+
+    def _stop_others(self, failed: _Running) -> None:
+        """Members of a gang wait for each other, so none of them can go on without the one that has failed."""
+        work = failed.work
+        others = [t for t in self._running.values() if (t.work.step, t.work.gang) == (work.step, work.gang)]
+        for task in others:
+            task.stopped = f"Stopped, because the task {failed.label} of its gang has failed."
+            task.deadline = time.monotonic() + GRACE_SECONDS
+            self.compute.kill(task.request, force=False)
+        if others:
+            count = len(others)
+            self._say(failed, f"Stopping the {count} other task{'s' * (count > 1)} of its gang.")
 
     def _cause(self, task: _Running, code: int) -> str:
         """Why a process ended that did not report a result, in words."""
         step = task.work.step
         if self.interrupts:
             return "Stopped by the interrupt."
+        if task.stopped:
+            return task.stopped
         if task.timed_out:
             return f"Step {step} ran longer than its @timeout and did not stop when asked, so it was killed."
         if code >= 0:
@@ -341,7 +390,7 @@ class Scheduler:
         for task in self._running.values():
             if task.deadline is not None and at >= task.deadline:
                 task.deadline = None
-                task.timed_out = True
+                task.timed_out = not task.stopped
                 self.compute.kill(task.request, force=True)
         if self._force_at is not None and at >= self._force_at:
             self._force_at = None
