@@ -71,7 +71,7 @@ def _options() -> list[Shown]:
                 near = difflib.get_close_matches(variable, [*known, *(PREFIX + name for name in SETTINGS)], 1)
                 kind, note = "unknown", "No setting of this name." + (f" Did you mean {near[0]}?" if near else "")
             found[variable] = Shown(variable, shown_value(variable, value), place, kind, note)
-    return list(found.values())
+    return sorted(found.values(), key=lambda row: (row.kind, row.variable))
 
 
 def _places() -> list[tuple[str, Any]]:
