@@ -16,7 +16,11 @@ from typing import Protocol
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "servers"))
+sys.path.insert(0, str(ROOT / "tests" / "snapshots"))  # tests of documents import what reads them
 USER = "tester"
+
+pytest_plugins = ["object_stores"]
 
 
 class RunFlow(Protocol):
