@@ -8,12 +8,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from textwrap import dedent
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
+
+if TYPE_CHECKING:
+    from postgresql_server import PostgresServer
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "servers"))
@@ -175,3 +178,23 @@ def run_r(r_project: Path) -> RunR:
         return _run_process(["Rscript", str(script), *map(str, args)], environment, check)
 
     return run
+
+
+# --- servers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A PostgreSQL server. Without PostgreSQL the test is skipped."""
+    from postgresql_server import shared_server
+
+    base = tmp_path_factory.getbasetemp()
+    with shared_server(base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) as server:
+        yield server
+
+
+@pytest.fixture
+def postgresql_url(postgresql: PostgresServer) -> Iterator[str]:
+    """The URL of an empty database."""
+    with postgresql.database() as url:
+        yield url

@@ -60,7 +60,7 @@ class SQLite:
             self._connection.executemany(sql, rows)
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, shared: bool = False) -> Iterator[None]:  # a file has one writer
         if self._depth:  # already inside one: the outer one decides
             yield
             return
@@ -83,6 +83,9 @@ class SQLite:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+
+    def rest(self) -> None:
+        """A file costs nothing while nothing is asked."""
 
     def close(self) -> None:
         self._connection.close()

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from metaflow_core.clock import now
 from metaflow_core.metadata.database import Database
 from metaflow_core.metadata.recording import PARAMETERS_STEP, RunRow
+from metaflow_core.metadata.repeating import repeated
 
 
 @dataclass(slots=True)
@@ -38,6 +39,7 @@ class OriginTask(NamedTuple):
         return self.status in ("done", "caught")
 
 
+@repeated
 def clone_tasks(db: Database, origin: RunRow, run: RunRow, steps: Sequence[str]) -> None:
     """Copy the finished tasks of ``steps`` from ``origin`` into ``run``, with results, parents and split items.
 
@@ -48,7 +50,7 @@ def clone_tasks(db: Database, origin: RunRow, run: RunRow, steps: Sequence[str])
         return
     at = now()
     marks = ", ".join("?" * len(steps))
-    with db.transaction():
+    with db.transaction(shared=True):
         db.execute(
             "INSERT INTO tasks (run_pk, step, id, frames, split_index, status, attempt, created_at, finished_at,"
             " origin_task_pk) SELECT ?, step, id, frames, split_index, status, attempt, ?, ?, pk FROM tasks"

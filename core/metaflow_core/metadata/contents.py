@@ -43,7 +43,7 @@ def saved_payloads(db: Database, storage: Storage, values: Iterable[Encoded | in
             written = storage.put(storage_key(value.key), value.write)
             if written is not None and abs(began - written) > SURE_SECONDS:
                 doubtful.append(value)
-        with db.transaction():
+        with db.transaction(shared=True):
             if abs(time.time() - began) > SURE_SECONDS:
                 doubtful = large
             if all(storage.exists(storage_key(value.key)) for value in doubtful):
@@ -73,10 +73,11 @@ def save_contents(db: Database, values: Sequence[Encoded]) -> list[int]:
             str(value.scalar) if value.encoding == "str" or (value.encoding == "float" and value.scalar == 0) else None,
             payload,
         )
+    # In one order, so that two tasks with the same new values do not wait for each other.
     db.executemany(
         "INSERT INTO contents (key, fingerprint, type, language, encoding, size, int_value, real_value, text_value,"
         " payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
-        rows.values(),
+        [rows[key] for key in sorted(rows)],
     )
     found: dict[str, int] = {}
     keys = list(rows)

@@ -6,7 +6,18 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from metaflow_core.errors import MetadataError
+
 Row = Sequence[Any]
+
+
+class TryAgain(MetadataError):
+    """Nothing has taken effect, through no fault of the statements: the same may work in a moment.
+
+    The connection was lost, the server restarts, two transactions waited for each other.
+    """
+
+    condition = MetadataError.condition
 
 
 class Database(Protocol):
@@ -25,7 +36,14 @@ class Database(Protocol):
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None: ...
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """All statements inside take effect together or not at all. Writers wait for each other."""
+    def transaction(self, shared: bool = False) -> AbstractContextManager[None]:
+        """All statements inside take effect together or not at all.
+
+        Transactions wait for each other. Those that are ``shared`` need not wait for each other, only for the others:
+        they add rows, and change none that another transaction of the kind may change after having read it.
+        """
+
+    def rest(self) -> None:
+        """Nothing will be asked for a while: give back what others may want, such as a connection."""
 
     def close(self) -> None: ...

@@ -16,6 +16,7 @@ from metaflow_core.errors import MetaflowInternalError, MetaflowNotFound
 from metaflow_core.metadata.contents import save_contents, saved_payloads
 from metaflow_core.metadata.database import Database
 from metaflow_core.metadata.lineage import Noted, save_reads
+from metaflow_core.metadata.repeating import repeated
 from metaflow_core.metadata.run_values import save_run_values
 from metaflow_core.metadata.sharing import register
 from metaflow_core.metadata.texts import save_text
@@ -81,6 +82,7 @@ class NewRun:
     environment: str | None = None  # JSON: with which packages
 
 
+@repeated
 def create_run(db: Database, storage: Storage, new: NewRun) -> RunRow:
     """Create a run and its ``_parameters`` task."""
     register(db, storage)
@@ -120,7 +122,8 @@ def create_run(db: Database, storage: Storage, new: NewRun) -> RunRow:
         )
         parameters_pk = _insert_task(db, run_pk, PARAMETERS_STEP, PARAMETERS_TASK, [], None, [], at)
         _finish(db, parameters_pk, 0, Result("done"), at)
-        _save_artifacts(db, parameters_pk, 0, new.artifacts)
+        pks = _save_contents(db, list(new.artifacts.values()))
+        _save_artifacts(db, parameters_pk, 0, dict(zip(new.artifacts, pks, strict=True)))
         save_run_values(db, run_pk)
     return RunRow(run_pk, run_id, flow_pk, parameters_pk)
 
@@ -143,12 +146,14 @@ def beat(db: Database, run_pk: int) -> None:
     db.execute("UPDATE runs SET heartbeat_at = ? WHERE pk = ?", (now(), run_pk))
 
 
+@repeated
 def finish_run(db: Database, run_pk: int, status: str) -> None:
-    with db.transaction():
+    with db.transaction(shared=True):
         db.execute("UPDATE runs SET status = ?, finished_at = ? WHERE pk = ?", (status, now(), run_pk))
         save_run_values(db, run_pk)
 
 
+@repeated
 def create_task(
     db: Database,
     run_pk: int,
@@ -159,13 +164,14 @@ def create_task(
     parents: Sequence[int],
 ) -> int:
     """Create a task and its attempt 0, and return its ``pk``."""
-    with db.transaction():
+    with db.transaction(shared=True):
         return _insert_task(db, run_pk, step, id, frames, split_index, parents, now())
 
 
+@repeated
 def start_attempt(db: Database, task_pk: int, attempt: int) -> None:
     """Create a further attempt of a task."""
-    with db.transaction():
+    with db.transaction(shared=True):
         db.execute("UPDATE tasks SET attempt = ?, status = 'running' WHERE pk = ?", (attempt, task_pk))
         _insert_attempt(db, task_pk, attempt, now())
 
@@ -177,9 +183,17 @@ def find_task(db: Database, run_pk: int, step: str, id: str) -> TaskRow:
         (run_pk, step, id),
     )
     if not rows:
-        raise MetaflowNotFound(f"The run has no task {step}/{id}.")
+        raise MetaflowNotFound(
+            f"The run has no task {step}/{id}. Its tasks of this step: {_task_ids(db, run_pk, step)}."
+        )
     pk, run_pk, step, id, frames, split_index = rows[0]
     return TaskRow(pk, run_pk, step, id, json.loads(frames), split_index)
+
+
+def _task_ids(db: Database, run_pk: int, step: str) -> str:
+    rows = db.execute("SELECT id FROM tasks WHERE run_pk = ? AND step = ? ORDER BY pk LIMIT 11", (run_pk, step))
+    ids = [str(row[0]) for row in rows]
+    return ", ".join(ids[:10]) + (", ..." if len(ids) > 10 else "") or "none"
 
 
 def parents(db: Database, task_pk: int) -> list[tuple[int, int, str, str]]:
@@ -198,6 +212,7 @@ def artifacts(db: Database, task_pk: int, attempt: int) -> dict[str, int]:
     return dict(rows)  # type: ignore[arg-type]
 
 
+@repeated
 def commit_attempt(
     db: Database,
     storage: Storage,
@@ -215,10 +230,10 @@ def commit_attempt(
     """
     with saved_payloads(db, storage, [*values.values(), *items]):
         at = now()
-        _save_artifacts(db, task_pk, attempt, values)
+        pks = _save_contents(db, [*values.values(), *items])
+        _save_artifacts(db, task_pk, attempt, dict(zip(values, pks, strict=False)))
         if items:
-            pks = iter(save_contents(db, [item for item in items if not isinstance(item, int)]))
-            rows = [(task_pk, i, item if isinstance(item, int) else next(pks)) for i, item in enumerate(items)]
+            rows = [(task_pk, i, pk) for i, pk in enumerate(pks[len(values) :])]
             db.execute("DELETE FROM split_items WHERE task_pk = ?", (task_pk,))
             db.executemany("INSERT INTO split_items (task_pk, split_index, content_pk) VALUES (?, ?, ?)", rows)
         if facts:
@@ -228,9 +243,10 @@ def commit_attempt(
         _finish(db, task_pk, attempt, result, at)
 
 
+@repeated
 def fail_attempt(db: Database, task_pk: int, attempt: int, error: Mapping[str, Any], pid: int) -> None:
     """Record that the process ``pid`` of an attempt ended without a result of its own."""
-    with db.transaction():
+    with db.transaction(shared=True):
         _finish(db, task_pk, attempt, Result("failed", None, dict(error), pid), now())
 
 
@@ -310,11 +326,15 @@ def _check_origin(db: Database, flow_pk: int, new: NewRun) -> None:
         )
 
 
-def _save_artifacts(db: Database, task_pk: int, attempt: int, values: Mapping[str, Content]) -> None:
-    new = {name: value for name, value in values.items() if not isinstance(value, int)}
-    pks = dict(zip(new, save_contents(db, list(new.values())), strict=True)) if new else {}
+def _save_contents(db: Database, values: Sequence[Content]) -> list[int]:
+    """The ``pk`` of each value; all that are new at once, and so in one order."""
+    pks = iter(save_contents(db, [value for value in values if not isinstance(value, int)]))
+    return [value if isinstance(value, int) else next(pks) for value in values]
+
+
+def _save_artifacts(db: Database, task_pk: int, attempt: int, pks: Mapping[str, int]) -> None:
     db.executemany(
         "INSERT INTO artifacts (task_pk, attempt, name, content_pk) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (task_pk, attempt, name) DO UPDATE SET content_pk = excluded.content_pk",
-        [(task_pk, attempt, name, pks.get(name, value)) for name, value in values.items()],
+        [(task_pk, attempt, name, pk) for name, pk in pks.items()],
     )

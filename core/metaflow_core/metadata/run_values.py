@@ -22,20 +22,22 @@ def save_run_values(db: Database, run_pk: int) -> None:
         (run_pk,),
     )
     db.execute("DELETE FROM run_values WHERE run_pk = ?", (run_pk,))
+    found: dict[str, tuple[object, ...]] = {}
     for task_pk in dict.fromkeys(row[0] for row in tasks):
-        db.execute(
-            "INSERT INTO run_values (run_pk, name, flow_pk, kind, number, text)"
-            " SELECT t.run_pk, a.name, r.flow_pk, c.encoding,"
-            " CASE WHEN c.encoding = 'float' THEN c.real_value WHEN c.encoding <> 'str' THEN c.int_value END,"
-            " CASE WHEN c.encoding = 'str' THEN c.text_value END"
+        # Not one statement for all: in it, PostgreSQL would make the integers floats, and the floats shorter.
+        for name, flow_pk, kind, integer, real, text in db.execute(
+            "SELECT a.name, r.flow_pk, c.encoding, c.int_value, c.real_value, c.text_value"
             " FROM tasks t JOIN runs r ON r.pk = t.run_pk"
             " JOIN artifacts a ON a.task_pk = t.pk AND a.attempt = t.attempt"
             " JOIN contents c ON c.pk = a.content_pk WHERE t.pk = ? AND a.name NOT LIKE '!_%' ESCAPE '!'"
-            " AND (c.encoding IN ('bool', 'int', 'float') OR (c.encoding = 'str' AND length(c.text_value) <= ?))"
-            " ON CONFLICT (run_pk, name) DO UPDATE"
-            " SET kind = excluded.kind, number = excluded.number, text = excluded.text",
+            " AND (c.encoding IN ('bool', 'int', 'float') OR (c.encoding = 'str' AND LENGTH(c.text_value) <= ?))",
             (task_pk, MAX_TEXT),
-        )
+        ):
+            number = real if kind == "float" else integer
+            found[name] = (run_pk, name, flow_pk, kind, number, text if kind == "str" else None)
+    db.executemany(
+        "INSERT INTO run_values (run_pk, name, flow_pk, kind, number, text) VALUES (?, ?, ?, ?, ?, ?)", found.values()
+    )
 
 
 def value_exists(db: Database, flow_pk: int | None, name: str) -> bool:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from metaflow_core.clock import now
 from metaflow_core.errors import MetaflowNotFound, MetaflowTaggingError
 from metaflow_core.metadata.database import Database
+from metaflow_core.metadata.repeating import repeated
 from metaflow_core.metadata.run_queries import Tags, run_by_pk, tags_of
 from metaflow_core.names import MAX_USER_TAGS, check_tag, show
 from metaflow_core.plugins import hook
@@ -23,6 +24,7 @@ class TagEvent(NamedTuple):
     at: int
 
 
+@repeated
 def change_tags(
     db: Database, run_pk: int, add: Iterable[str] = (), remove: Iterable[str] = (), *, identity: str
 ) -> Tags:
@@ -37,7 +39,9 @@ def change_tags(
     removing = list(dict.fromkeys(check_tag(tag) for tag in remove))
     if not adding and not removing:
         raise MetaflowTaggingError("No tag was given: name at least one tag to add or to remove.")
-    with db.transaction():
+    with db.transaction(shared=True):
+        # Of those that change the tags of one run at the same time, the others wait here.
+        db.execute("UPDATE runs SET status = status WHERE pk = ?", (run_pk,))
         if run_by_pk(db, run_pk).status == "removed":
             raise MetaflowNotFound("Garbage collection is removing this run: its tags can't be changed any more.")
         before = tags_of(db, [run_pk])[run_pk]

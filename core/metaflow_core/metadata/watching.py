@@ -13,6 +13,7 @@ from typing import NamedTuple
 from metaflow_core.clock import now
 from metaflow_core.metadata import liveness, run_queries
 from metaflow_core.metadata.database import Database
+from metaflow_core.metadata.repeating import repeated
 
 # A database with several writers may show an event after a later one. The mark stays this far behind, in microseconds.
 SETTLED = 60_000_000
@@ -42,6 +43,7 @@ class WatchedEvent(NamedTuple):
     again: bool  # an earlier watcher was stopped while it acted on it
 
 
+@repeated
 def open_watcher(db: Database, name: str, from_beginning: bool) -> tuple[int, bool]:
     """The ``pk`` of the watcher, and whether it is new. A new one begins with the events from now on."""
     with db.transaction():
@@ -55,6 +57,7 @@ def open_watcher(db: Database, name: str, from_beginning: bool) -> tuple[int, bo
         return rows[0][0], True
 
 
+@repeated
 def claim(db: Database, watcher_pk: int, condition: Condition) -> WatchedEvent | None:
     """The oldest event that nobody has dealt with, now this process's to act on; None when there is none yet."""
     with db.transaction():
