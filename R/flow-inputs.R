@@ -1,8 +1,7 @@
 new_inputs <- function(positions, branches) {
   inputs <- lapply(positions, function(position) {
-    input <- new.env(parent = emptyenv())
+    input <- new.env(hash = FALSE, parent = emptyenv()) # there may be very many
     input$.position <- position
-    input$.values <- new.env(parent = emptyenv())
     class(input) <- "metaflow_input"
     input
   })
@@ -13,6 +12,10 @@ new_inputs <- function(positions, branches) {
 
 input_get <- function(input, name) {
   values <- .subset2(input, ".values")
+  if (is.null(values)) {
+    values <- new.env(parent = emptyenv())
+    assign(".values", values, envir = input)
+  }
   value <- get0(name, envir = values, inherits = FALSE, ifnotfound = absent)
   if (!identical(value, absent)) return(value)
   position <- .subset2(input, ".position")

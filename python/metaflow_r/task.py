@@ -46,8 +46,8 @@ def _call(body: RFunction | None, step: StepDef, state: TaskState, around: list[
     inputs = NULL if state.inputs is None else IntSexpVector(range(len(state.inputs)))
     branches: Any = NULL
     if state.inputs is not None:
-        names = [branch._step for branch in state.inputs]
-        if len(set(names)) == len(names):
+        names = state.inputs._step_names()
+        if names is not None:
             branches = StrSexpVector(names)
     ready = session.helper("ready_step")
     function = session.helper("no_code") if body is None else body.function()
@@ -227,7 +227,9 @@ def _input_step(position: Any) -> Any:
 
 def _merge(positions: Any, exclude: Any, include: Any) -> None:
     state = _task()
-    inputs = state.inputs if state.inputs is None else [state.inputs[int(i)] for i in positions]
+    inputs: Any = state.inputs
+    if state.inputs is not None and list(positions) != list(range(len(state.inputs))):
+        inputs = [state.inputs[int(i)] for i in positions]
     state.merge_artifacts(inputs, strings(exclude), strings(include))
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
+from weakref import WeakValueDictionary
 
+from metaflow_core.metadata import recording
 from metaflow_core.metadata.contents import COLUMNS, stored
 from metaflow_core.names import show
 from metaflow_core.values import decode, losses
@@ -14,6 +17,26 @@ if TYPE_CHECKING:
     from metaflow_core.engine.state import TaskState
     from metaflow_core.metadata.database import Row
 
+PAGE = 256  # inputs of which one query loads what is asked of one of them
+
+Parent = tuple[int, int, str, str]  # pk, attempt, step, frames as JSON
+
+
+class _Pages:
+    """What is known of each input, loaded for ``PAGE`` of them at a time; only the page that was used last is kept."""
+
+    def __init__(self, load: Callable[[int, int], dict[int, Any]]) -> None:
+        self._load = load
+        self._first = -1
+        self._page: dict[int, Any] = {}
+
+    def __getitem__(self, position: int) -> Any:
+        first = position - position % PAGE
+        if first != self._first:
+            self._page = self._load(first, first + PAGE)
+            self._first = first
+        return self._page[position]
+
 
 class JoinInput:
     """One branch: its artifacts as attributes, each loaded when it is used.
@@ -21,13 +44,9 @@ class JoinInput:
     An artifact may be called ``get`` or ``names``, so only what no artifact can be called has such a name here.
     """
 
-    def __init__(
-        self, inputs: Inputs, position: int, pk: int, attempt: int, step: str, frames: list[list[Any]]
-    ) -> None:
+    def __init__(self, inputs: Inputs, position: int, step: str, frames: list[list[Any]]) -> None:
         self._inputs = inputs
         self._position = position
-        self._pk = pk
-        self._attempt = attempt
         self._step = step
         self._frames = frames
         self._values: dict[str, Any] = {}
@@ -40,7 +59,9 @@ class JoinInput:
     @property
     def input(self) -> Any:
         """The element of the foreach that the branch worked on."""
-        return self._inputs._state.item_of(self._frames)
+        if "_item" not in self.__dict__:
+            self._item = self._inputs._state.item_of(self._frames)
+        return self._item
 
     def foreach_stack(self) -> list[tuple[int, int, Any]]:
         """``(index, num_splits, value)`` of every foreach around the branch, outermost first."""
@@ -80,18 +101,25 @@ class JoinInput:
 class Inputs(Sequence[JoinInput]):
     """The branches of a join: static ones in the order of the ``next`` call, those of a foreach by index.
 
-    ``inputs[i]``, iteration and ``len`` work, and ``inputs.step_name`` for static branches. Loading an artifact from
-    one branch loads its references for all, so that gathering from many branches is one query.
+    ``inputs[i]``, iteration and ``len`` work, and ``inputs.step_name`` for static branches. However many there are,
+    only what is used is loaded, and of more than ``PAGE`` only what is used now is kept: ``[i.x for i in inputs]``
+    holds nothing but the values.
     """
 
-    def __init__(self, state: TaskState, parents: list[tuple[int, int, str, list[list[Any]]]]) -> None:
+    def __init__(self, state: TaskState) -> None:
+        self._begin(state, recording.count_parents(state.backend.db, state.task.pk), self._load_parents)
+
+    def _begin(self, state: TaskState, count: int, load: Callable[[int, int], dict[int, Any]]) -> None:
         self._state = state
-        self._inputs = [JoinInput(self, i, *parent) for i, parent in enumerate(parents)]
-        # A step may be called `count` or `load`, so these come before the attributes of the class.
-        steps = Counter(one._step for one in self._inputs)
-        self.__dict__.update({one._step: one for one in self._inputs if steps[one._step] == 1})
-        self._columns: dict[str, dict[int, Row]] = {}
-        self._known: dict[int, dict[str, int]] | None = None
+        self._count = count
+        self._parents = _Pages(load)
+        self._columns: dict[str, _Pages] = {}
+        few = count <= PAGE
+        self._inputs: MutableMapping[int, JoinInput] = {} if few else WeakValueDictionary()
+        if few:  # of more, some come from the same step, or there are more branches than a flow has steps
+            # A step may be called `count` or `load`, so these come before the attributes of the class.
+            steps = Counter(one._step for one in self)
+            self.__dict__.update({one._step: one for one in self if steps[one._step] == 1})
 
     @overload
     def __getitem__(self, key: int) -> JoinInput: ...
@@ -100,61 +128,90 @@ class Inputs(Sequence[JoinInput]):
     def __getitem__(self, key: slice) -> list[JoinInput]: ...
 
     def __getitem__(self, key: int | slice) -> JoinInput | list[JoinInput]:
-        return self._inputs[key]
+        if isinstance(key, slice):
+            return [self[i] for i in range(*key.indices(self._count))]
+        try:
+            position = range(self._count)[key]
+        except IndexError:
+            raise IndexError(
+                f"The join {self._state.step.name} has {self._count} inputs, so there is no inputs[{key}]."
+            ) from None
+        found = self._inputs.get(position)
+        if found is None:
+            _, _, step, frames = self._parents[position]
+            found = self._inputs[position] = JoinInput(self, position, step, json.loads(frames))
+        return found
 
     def __len__(self) -> int:
-        return len(self._inputs)
+        return self._count
 
     def __iter__(self) -> Iterator[JoinInput]:
-        return iter(self._inputs)
+        return (self[i] for i in range(self._count))
 
     def __getattr__(self, name: str) -> JoinInput:
         if name.startswith("__"):
             raise AttributeError(name)
-        branches = ", ".join(dict.fromkeys(i._step for i in self._inputs))
-        count = sum(i._step == name for i in self._inputs)
-        if count:
-            raise AttributeError(f"The join {self._state.step.name} has {count} inputs from {name}: use inputs[i].")
+        steps = Counter(self._steps())
+        if steps[name]:
+            raise AttributeError(
+                f"The join {self._state.step.name} has {steps[name]} inputs from {name}: use inputs[i]."
+            )
         raise AttributeError(
-            f"The join {self._state.step.name} has no input {show(name)}. Its inputs come from: {branches}."
+            f"The join {self._state.step.name} has no input {show(name)}. Its inputs come from: {', '.join(steps)}."
         )
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *(i._step for i in self._inputs)]
+        return [*super().__dir__(), *dict.fromkeys(self._steps())]
 
     def __repr__(self) -> str:
         return f"<{len(self)} inputs of {self._state.step.name}>"
+
+    def _steps(self) -> Iterator[str]:
+        """The step from which each input comes."""
+        return (self._parents[position][2] for position in range(self._count))
+
+    def _step_names(self) -> list[str] | None:
+        """The steps from which the inputs come, when they are all different."""
+        names = list(self._steps()) if self._count <= PAGE else []
+        return names if len(set(names)) == self._count else None
+
+    def _load_parents(self, first: int, end: int) -> dict[int, Parent]:
+        parents = recording.parents(self._state.backend.db, self._state.task.pk, first, end)
+        return dict(enumerate(parents, first))
 
     def _load(self, position: int, name: str, language: str) -> Any:
         if name in self._state.parameters:
             return self._state.get(name, language)
         if name not in self._columns:
-            columns = ", ".join(f"c.{column}" for column in COLUMNS.split(", "))
-            rows = self._state.backend.db.execute(
-                f"SELECT p.position, {columns} FROM task_parents p JOIN tasks t ON t.pk = p.parent_pk"
-                " JOIN artifacts a ON a.task_pk = t.pk AND a.attempt = t.attempt AND a.name = ?"
-                " JOIN contents c ON c.pk = a.content_pk WHERE p.task_pk = ?",
-                (name, self._state.task.pk),
-            )
-            self._columns[name] = {row[0]: row[1:] for row in rows}
+            self._columns[name] = _Pages(lambda first, end: self._load_column(name, first, end))
         with losses.about(f"the artifact {name!r}"):
             return decode(stored(self._columns[name][position], self._state.backend.storage), language=language)
 
-    def _references(self) -> dict[int, dict[str, int]]:
-        """For each position: name -> ``pk`` of the content of each artifact that is no parameter."""
-        if self._known is None:
-            self._known = {i: {} for i in range(len(self))}
-            for position, name, pk in self._state.backend.db.execute(
-                "SELECT p.position, a.name, a.content_pk FROM task_parents p JOIN tasks t ON t.pk = p.parent_pk"
+    def _load_column(self, name: str, first: int, end: int) -> dict[int, Row]:
+        columns = ", ".join(f"c.{column}" for column in COLUMNS.split(", "))
+        rows = self._state.backend.db.execute(
+            f"SELECT p.position, {columns} FROM task_parents p JOIN tasks t ON t.pk = p.parent_pk"
+            " JOIN artifacts a ON a.task_pk = t.pk AND a.attempt = t.attempt AND a.name = ?"
+            " JOIN contents c ON c.pk = a.content_pk WHERE p.task_pk = ? AND p.position >= ? AND p.position < ?",
+            (name, self._state.task.pk, first, end),
+        )
+        return {row[0]: row[1:] for row in rows}
+
+    def _artifacts(self, positions: Sequence[int]) -> Iterator[tuple[str, int]]:
+        """Names and ``pk`` of the contents of the artifacts that are no parameters, each pair about once."""
+        for first in range(0, len(positions), PAGE):
+            some = positions[first : first + PAGE]
+            marks = ", ".join("?" * len(some))
+            rows = self._state.backend.db.execute(
+                "SELECT DISTINCT a.name, a.content_pk FROM task_parents p JOIN tasks t ON t.pk = p.parent_pk"
                 " JOIN artifacts a ON a.task_pk = t.pk AND a.attempt = t.attempt"
-                " WHERE p.task_pk = ? ORDER BY p.position, a.name",
-                (self._state.task.pk,),
-            ):
-                self._known[position][name] = pk
-        return self._known
+                f" WHERE p.task_pk = ? AND p.position IN ({marks})",
+                (self._state.task.pk, *some),
+            )
+            yield from ((row[0], row[1]) for row in rows)
 
     def _names(self, position: int) -> list[str]:
-        return list(self._references()[position])
+        return sorted(name for name, _ in self._artifacts([position]))
 
     def _equal(self, references: set[int]) -> bool:
         """Whether all of these contents are the same value."""

@@ -32,10 +32,8 @@ def merged(state: TaskState, inputs: Any, exclude: Sequence[str], include: Seque
     if include and exclude:
         raise MergeArtifactsException("merge_artifacts takes include or exclude, not both. (MergeArtifactsException)")
     contents: dict[str, set[int]] = {}
-    references = state.inputs._references()
-    for position in _positions(state, inputs):
-        for name, pk in references[position].items():
-            contents.setdefault(name, set()).add(pk)
+    for name, pk in state.inputs._artifacts(_positions(state, inputs)):
+        contents.setdefault(name, set()).add(pk)
     missing = [name for name in include if name not in contents and not state.has(name)]
     if missing:
         raise MissingInMergeArtifactsException(
@@ -56,10 +54,10 @@ def merged(state: TaskState, inputs: Any, exclude: Sequence[str], include: Seque
     return {name: min(pks) for name, pks in wanted.items()}
 
 
-def _positions(state: TaskState, inputs: Any) -> list[int]:
+def _positions(state: TaskState, inputs: Any) -> Sequence[int]:
     assert state.inputs is not None
     if isinstance(inputs, Inputs):
-        return list(range(len(inputs)))
+        return range(len(inputs))
     if isinstance(inputs, Sequence) and all(isinstance(i, JoinInput) for i in inputs):
         return [i._position for i in inputs]
     raise MergeArtifactsException(

@@ -5,7 +5,6 @@ Both languages' ``self`` are thin views of this.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -84,12 +83,9 @@ class TaskState:
         self._loaded: dict[str, _Loaded] = {}
         self._set: dict[str, tuple[Any, str]] = {}  # value, language
         self._items: dict[tuple[str, int], Any] = {}
-        parents = recording.parents(backend.db, task.pk)
         if step.is_join:
-            self.inputs = Inputs(
-                self, [(pk, attempt, name, json.loads(frames)) for pk, attempt, name, frames in parents]
-            )
-        elif parents:
+            self.inputs = Inputs(self)
+        elif parents := recording.parents(backend.db, task.pk, 0, 1):
             pk, attempt, *_ = parents[0]
             self._inherited = recording.artifacts(backend.db, pk, attempt)
             for name in self.parameters:
@@ -195,6 +191,8 @@ class TaskState:
                 value = decode(
                     stored(content(self.backend.db, rows[0][0]), self.backend.storage), language=self.step.language
                 )
+            if [split, index] not in ([frame[0], frame[2]] for frame in self.task.frames):
+                return value  # of an input of a join: there may be many, and who asks for one keeps it
             self._items[split, index] = value
         return self._items[split, index]
 

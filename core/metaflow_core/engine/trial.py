@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -147,20 +148,21 @@ class TrialInputs(Inputs):
     def __init__(self, state: TrialState, branches: Sequence[Branch]) -> None:
         leading = [step.name for step in state.flow if state.step.name in step.targets]
         static = len(leading) == len(branches)
-        parents = [
-            (0, 0, one.step or leading[i if static else 0], state._frames(one.input, one.index, str(i)))
+        parents = {
+            i: (0, 0, one.step or leading[i if static else 0], json.dumps(state._frames(one.input, one.index, str(i))))
             for i, one in enumerate(branches)
-        ]
-        super().__init__(state, parents)
-        self._trial = state
-        self._known = {
-            i: {name: state._add(value) for name, value in one.artifacts.items()} for i, one in enumerate(branches)
         }
+        self._trial = state
+        self._known = [{name: state._add(value) for name, value in one.artifacts.items()} for one in branches]
+        self._begin(state, len(branches), lambda first, end: parents)
 
     def _load(self, position: int, name: str, language: str) -> Any:
         if name in self._state.parameters:
             return self._state.get(name, language)
-        return self._trial.value(self._references()[position][name], language)
+        return self._trial.value(self._known[position][name], language)
+
+    def _artifacts(self, positions: Sequence[int]) -> Iterator[tuple[str, int]]:
+        return (pair for position in positions for pair in self._known[position].items())
 
     def _equal(self, references: set[int]) -> bool:
         return len({_mark(*self._trial.values[place]) for place in references}) == 1

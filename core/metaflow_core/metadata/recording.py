@@ -196,14 +196,18 @@ def _task_ids(db: Database, run_pk: int, step: str) -> str:
     return ", ".join(ids[:10]) + (", ..." if len(ids) > 10 else "") or "none"
 
 
-def parents(db: Database, task_pk: int) -> list[tuple[int, int, str, str]]:
-    """``(pk, attempt, step, frames)`` of a task's parents, in order."""
+def parents(db: Database, task_pk: int, first: int, end: int) -> list[tuple[int, int, str, str]]:
+    """``(pk, attempt, step, frames)`` of a task's parents, in order: at the positions from ``first`` to ``end``."""
     rows = db.execute(
         "SELECT t.pk, t.attempt, t.step, t.frames FROM task_parents p JOIN tasks t ON t.pk = p.parent_pk"
-        " WHERE p.task_pk = ? ORDER BY p.position",
-        (task_pk,),
+        " WHERE p.task_pk = ? AND p.position >= ? AND p.position < ? ORDER BY p.position",
+        (task_pk, first, end),
     )
     return [(pk, attempt, step, frames) for pk, attempt, step, frames in rows]
+
+
+def count_parents(db: Database, task_pk: int) -> int:
+    return int(db.execute("SELECT COUNT(*) FROM task_parents WHERE task_pk = ?", (task_pk,))[0][0])
 
 
 def artifacts(db: Database, task_pk: int, attempt: int) -> dict[str, int]:
@@ -286,7 +290,7 @@ def _insert_task(
     )[0][0]
     db.executemany(
         "INSERT INTO task_parents (task_pk, position, parent_pk) VALUES (?, ?, ?)",
-        [(pk, i, parent) for i, parent in enumerate(parents)],
+        ((pk, i, parent) for i, parent in enumerate(parents)),
     )
     _insert_attempt(db, pk, 0, at)
     return pk

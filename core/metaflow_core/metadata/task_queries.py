@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from metaflow_core.errors import MetaflowNotFound
@@ -108,23 +109,38 @@ def find_tasks(db: Database, run_pk: int, step: str, before: int = NEWEST, limit
     return [StoredTask(*row) for row in rows]
 
 
-def parent_tasks(db: Database, task_pk: int) -> list[StoredTask]:
+def parent_tasks(db: Database, task_pk: int) -> Iterator[StoredTask]:
     """The tasks that led to this one, in the order of its inputs."""
-    rows = db.execute(
-        f"SELECT {_COLUMNS} FROM task_parents p JOIN tasks t ON t.pk = p.parent_pk"
-        " WHERE p.task_pk = ? ORDER BY p.position",
-        (task_pk,),
+    return _pages(
+        lambda after, limit: db.execute(
+            f"SELECT p.position, {_COLUMNS} FROM task_parents p JOIN tasks t ON t.pk = p.parent_pk"
+            " WHERE p.task_pk = ? AND p.position > ? ORDER BY p.position LIMIT ?",
+            (task_pk, after, limit),
+        )
     )
-    return [StoredTask(*row) for row in rows]
 
 
-def child_tasks(db: Database, task_pk: int) -> list[StoredTask]:
+def child_tasks(db: Database, task_pk: int) -> Iterator[StoredTask]:
     """The tasks to which this one led, in the order in which they were created."""
-    rows = db.execute(
-        f"SELECT {_COLUMNS} FROM task_parents p JOIN tasks t ON t.pk = p.task_pk WHERE p.parent_pk = ? ORDER BY t.pk",
-        (task_pk,),
+    return _pages(
+        lambda after, limit: db.execute(
+            f"SELECT p.task_pk, {_COLUMNS} FROM task_parents p JOIN tasks t ON t.pk = p.task_pk"
+            " WHERE p.parent_pk = ? AND p.task_pk > ? ORDER BY p.task_pk LIMIT ?",
+            (task_pk, after, limit),
+        )
     )
-    return [StoredTask(*row) for row in rows]
+
+
+def _pages(load: Callable[[int, int], list[Row]], size: int = 500) -> Iterator[StoredTask]:
+    """The tasks of rows that begin with a number by which they are in order; there may be very many."""
+    after = -1
+    while True:
+        rows = load(after, size)
+        for row in rows:
+            yield StoredTask(*row[1:])
+        if len(rows) < size:
+            return
+        after = rows[-1][0]
 
 
 def parent_steps(db: Database, run_pk: int, step: str) -> list[str]:

@@ -144,7 +144,7 @@ class Task(TaskLog, Diffing, Container[DataArtifact]):
         """The tasks to which this one led."""
         return self._related(task_queries.child_tasks(self._db, self._row.pk))
 
-    def _related(self, rows: list[StoredTask]) -> Iterator[Task]:
+    def _related(self, rows: Iterator[StoredTask]) -> Iterator[Task]:
         from metaflow_core.results.step import Step
 
         return (Task._of(Step._of(self._step._run, row.step), row) for row in rows if not row.step.startswith("_"))
