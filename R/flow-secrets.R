@@ -11,6 +11,8 @@
 #'   `mapping = list(PGPASSWORD = "DB_PASSWORD")`.
 #' * `file`: a file of lines `NAME=value`, or a JSON object, `"file.~/.secrets/db.env"`; options `keys` and `format`.
 #' * `inline`: `list(type = "inline", options = list(values = list(PGPASSWORD = "x")))`, for tests.
+#' * `aws-secrets-manager`: `"aws-secrets-manager.my-secret"`, with `role` if need be; options `region`, `json`,
+#'   `env_var_name`, `keys`, `version_id` and `version_stage`. It needs Python's boto3, which `metaflow-tandem[aws]` installs.
 #'
 #' @param ... Nothing: arguments are given by name, and a misspelt one is an error that suggests the right one.
 #' @param sources One source, or a list of them.

@@ -150,6 +150,19 @@ SETTINGS: dict[str, Setting] = {
         Setting("STORE_CACHE_SIZE", "int", 5000, "Most that these copies take, in MB; 0 keeps none.", minimum=0),
         Setting("DURABLE_WRITES", "bool", False, "Whether artifacts survive a power cut: wait for the disk at each."),
         Setting("LAUNCHER", "text", "fork", "How a local task's process starts.", choices=("fork", "spawn")),
+        Setting(
+            "ENVIRONMENTS",
+            "path",
+            None,
+            "Directory of the packages that steps have of their own. By default ~/.cache/metaflow/environments.",
+        ),
+        Setting(
+            "RESOLVE_PACKAGES",
+            "text",
+            "once",
+            "When the versions of a step's own packages are chosen: once on this machine, or always, in every run.",
+            choices=("once", "always"),
+        ),
         Setting("RETRY_WAIT", "bool", False, "Whether local runs wait minutes_between_retries before a retry."),
         Setting("HEARTBEAT_SECONDS", "float", 10.0, "How often a run reports that it is alive.", minimum=0.1),
         Setting(
@@ -185,6 +198,25 @@ SETTINGS: dict[str, Setting] = {
             24.0,
             "How long `metaflow gc` spares a file that nothing refers to: a task may be about to.",
             minimum=1,
+        ),
+        Setting(
+            "DEFAULT_SECRETS_BACKEND_TYPE",
+            "text",
+            None,
+            "Provider of sources of @secrets that name none, such as aws-secrets-manager.",
+        ),
+        Setting("DEFAULT_SECRETS_ROLE", "text", None, "Role with which @secrets fetches when none is given."),
+        Setting(
+            "AWS_SECRETS_MANAGER_DEFAULT_REGION",
+            "text",
+            None,
+            "Region of AWS Secrets Manager. By default that of the AWS SDK.",
+        ),
+        Setting(
+            "AWS_SECRETS_MANAGER_ENDPOINT_URL",
+            "text",
+            None,
+            "Address of AWS Secrets Manager. By default that of the AWS SDK.",
         ),
         Setting("COLOR", "text", "auto", "Colour in the terminal.", choices=("auto", "always", "never")),
     )

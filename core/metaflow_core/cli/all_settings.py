@@ -14,7 +14,7 @@ from metaflow_core.settings import PREFIX, SETTINGS
 
 # They concern how processes find each other, and are no settings.
 _OTHERS = re.compile("METAFLOW_(PYTHON|BOOT_PROBLEM|MASKS|EVENT_.*|FLOW_CONFIG(_VALUE)?|INTERNAL_.*)")
-_SECRET = re.compile("TOKEN|PASSWORD|SECRET|CREDENTIAL|(^|_)KEY($|_)")
+_SECRET = re.compile("(TOKEN|PASSWORD|SECRET|CREDENTIAL|_KEY)S?$")
 
 
 class Shown(NamedTuple):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from metaflow_core import settings
 from metaflow_core.decorators.interface import SecretsProvider, StepDecorator
 from metaflow_core.errors import InvalidDecoratorAttribute, MetaflowException, PluginError
 from metaflow_core.plugins import hook
@@ -45,11 +46,16 @@ def provider_of(name: str) -> SecretsProvider:
         return built_in[name]()
     found: SecretsProvider | None = hook().secrets_provider(name=name)
     if found is None:
-        known = sorted({*built_in, *(one for names in hook().secrets_provider_names() for one in names)})
         raise PluginError(
-            f"There is no provider of secrets {name!r}. Known: {', '.join(known)}. Others come with a plugin."
+            f"There is no provider of secrets {name!r}. Known: {', '.join(provider_names())}. "
+            "Others come with a plugin."
         )
     return found
+
+
+def provider_names() -> list[str]:
+    """The names of all providers there are."""
+    return sorted({*built_in_providers(), *(one for names in hook().secrets_provider_names() for one in names)})
 
 
 class Secrets(StepDecorator):
@@ -107,8 +113,14 @@ class Secrets(StepDecorator):
     def _source(self, given: object, number: int) -> Source:
         if isinstance(given, str):
             kind, dot, id = given.partition(".")
+            usual = settings.get("DEFAULT_SECRETS_BACKEND_TYPE")
+            if usual and given and not (id and kind in provider_names()):
+                return Source(usual, given, {}, self._role(self.attributes["role"]))
             if not (kind and dot and id):
-                raise self._refuse(f'source {number} must have the form "provider.name", as in "env.DB_PASSWORD".')
+                raise self._refuse(
+                    f'source {number} must have the form "provider.name", as in "env.DB_PASSWORD": '
+                    "METAFLOW_DEFAULT_SECRETS_BACKEND_TYPE, which could name the provider, is not set."
+                )
             return Source(kind, id, {}, self._role(self.attributes["role"]))
         if not isinstance(given, Mapping):
             raise self._refuse(
@@ -118,7 +130,8 @@ class Secrets(StepDecorator):
         for key in given:
             if key not in _PARTS:
                 raise self._refuse(f"source {number} has no part {key!r}. It may have: {', '.join(_PARTS)}.")
-        named, place, options = given.get("type"), given.get("id"), given.get("options") or {}
+        named = given.get("type", settings.get("DEFAULT_SECRETS_BACKEND_TYPE"))
+        place, options = given.get("id"), given.get("options") or {}
         if not isinstance(named, str) or not named:
             raise self._refuse(f"source {number} needs a type, the name of a provider.")
         if not isinstance(place, (str, type(None))):
@@ -128,7 +141,10 @@ class Secrets(StepDecorator):
         return Source(named, place or "", options, self._role(given.get("role", self.attributes["role"])))
 
     def _role(self, role: object) -> str | None:
-        if role is None or isinstance(role, str):
+        if role is None:
+            usual: str | None = settings.get("DEFAULT_SECRETS_ROLE")
+            return usual
+        if isinstance(role, str):
             return role
         raise self._refuse("role must be text.")
 
