@@ -266,6 +266,12 @@ class RunFailed(MetaflowException):
     headline = "Workflow failed"
 
 
+class StepEnvironmentError(MetaflowException):
+    """The packages that a step asks for can't be had."""
+
+    headline = "Packages of a step"
+
+
 class MetaflowInternalError(MetaflowException):
     """A mistake of this package; please report it."""
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from metaflow_core.decorators.interface import FlowDecorator, SecretsProvider, StepDecorator
-    from metaflow_core.engine.interface import Compute, LanguageRuntime
+    from metaflow_core.engine.interface import Compute, EnvironmentProvider, LanguageRuntime
     from metaflow_core.graph.model import DecoratorSpec
     from metaflow_core.metadata.database import Database
     from metaflow_core.store.interface import Storage
@@ -58,6 +58,15 @@ def user_decorator(name: str, where: str, folder: str | None) -> Callable[[Mappi
 @hookspec(firstresult=True)
 def language_runtime(language: str) -> LanguageRuntime | None:
     """The runtime that executes bodies of steps written in ``language``, or None when it is not this plugin's."""
+
+
+@hookspec
+def environment_providers() -> Sequence[EnvironmentProvider]:
+    """What makes environments for steps that ask for packages of their own: ``@pypi``, ``@conda``, ``@r_packages``.
+
+    Asked when a flow has such steps, before its run is created.
+    """
+    raise NotImplementedError
 
 
 @hookspec(firstresult=True)

@@ -34,8 +34,8 @@ class LocalCompute:
         pid = os.fork()
         if pid == 0:
             ours.close()
-            fork = settings.get("LAUNCHER") == "fork"
-            Launcher(theirs, run_task, None if fork else command, settings.get("TASK_MEMORY_LIMIT")).serve()
+            spawn = settings.get("LAUNCHER") == "spawn"
+            Launcher(theirs, run_task, command, spawn, settings.get("TASK_MEMORY_LIMIT")).serve()
         theirs.close()
         self._pid = pid
         self._socket = ours

@@ -36,12 +36,14 @@ class Launcher:
         self,
         driver: socket.socket,
         run_task: Callable[[TaskRequest], int],
-        command: Callable[[TaskRequest], Sequence[str]] | None,
+        command: Callable[[TaskRequest], Sequence[str]],
+        always_spawn: bool,
         memory_limit: int | None,
     ) -> None:
         self._driver = driver
         self._run_task = run_task
-        self._command = command  # None: tasks are forks
+        self._command = command
+        self._always_spawn = always_spawn
         self._memory_limit = memory_limit
         self._keys: dict[int, str] = {}
         self._received = b""
@@ -136,7 +138,7 @@ class Launcher:
 
                 limit = self._memory_limit << 20
                 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-            if self._command is not None:
+            if self._always_spawn or request.spawn:
                 command = list(self._command(request))
                 os.execvp(command[0], command)
             make_streams()

@@ -49,6 +49,10 @@ if TYPE_CHECKING:
     exit_hook: Decorator
 
 __all__ = [
+    pypi: Decorator
+    pypi_base: Decorator
+    conda: Decorator
+    conda_base: Decorator
     "Config",
     "ConfigValue",
     "DataArtifact",
@@ -73,6 +77,8 @@ __all__ = [
     "collect_garbage",
     "config_expr",
     "current",
+    "conda",
+    "conda_base",
     "default_metadata",
     "default_namespace",
     "environment",
@@ -86,6 +92,8 @@ __all__ = [
     "parallel",
     "r_step",
     "resources",
+    "pypi",
+    "pypi_base",
     "retry",
     "secrets",
     "step",

@@ -199,6 +199,10 @@ BUILT_IN: dict[str, Decorator] = {
         FlowDecorator(
             "exit_hook", "Call functions when a run has ended: ``@exit_hook(on_success=[...], on_error=[...])``."
         ),
+        StepDecorator("pypi", "Packages of PyPI for the step: ``@pypi(packages={'pandas': '2.2.3'}, python='3.11')``."),
+        FlowDecorator("pypi_base", "Packages of PyPI for each step: ``@pypi_base(packages={}, python=None)``."),
+        StepDecorator("conda", "Packages of conda for the step: ``@conda(packages={'gdal': '3.9'}, python='3.11')``."),
+        FlowDecorator("conda_base", "Packages of conda for each step: ``@conda_base(packages={}, python=None)``."),
         StepDecorator(
             "parallel", "A gang: the step of ``self.next(self.train, num_parallel=4)``, see ``current.parallel``."
         ),

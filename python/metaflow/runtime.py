@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from metaflow_core.errors import InvalidNextException, MetaflowException
@@ -82,6 +82,9 @@ class PythonRuntime:
     def source(self, flow: FlowDef, step: StepDef) -> str | None:
         """None: the code of a flow's class is in its file, or in a notebook."""
         return None
+
+    def add_libraries(self, folders: Sequence[str], packages: Mapping[str, str]) -> None:
+        sys.path[:0] = folders
 
     def describe_error(self, error: BaseException) -> tuple[str, str]:
         """The name of the error's class, and a traceback without the frames of this package."""

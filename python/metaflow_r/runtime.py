@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from metaflow_core.errors import StepEnvironmentError
 from metaflow_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -50,6 +51,17 @@ class RRuntime:
         from metaflow_r import session
 
         return [f"r_version:{session.r_version()}"]
+
+    def add_libraries(self, folders: Sequence[str], packages: Mapping[str, str]) -> None:
+        from rpy2.rinterface import StrSexpVector
+
+        from metaflow_r import session
+
+        session.start()
+        names, versions = StrSexpVector(list(packages)), StrSexpVector(list(packages.values()))
+        problem = session.helper("add_libraries")(StrSexpVector(list(folders)), names, versions)
+        if len(problem):
+            raise StepEnvironmentError(str(problem[0]))
 
     def run_step(self, flow: FlowDef, step: StepDef, state: TaskState) -> None:
         from metaflow_r import session, task

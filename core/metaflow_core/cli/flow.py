@@ -53,6 +53,7 @@ class FlowContext:
         self._backend: Backend | None = None
 
     @property
+        self.environment: str | None = None  # where packages of steps come from; None: as each step says
     def backend(self) -> Backend:
         """The metadata database and the artifact store, opened when first used."""
         if self._backend is None:
@@ -149,7 +150,7 @@ def command_line(flow: FlowDef) -> click.Group:
         click.Option(["--metadata"], metavar="URL", help="Metadata database: sqlite:///PATH, or local."),
         click.Option(["--datastore"], metavar="URL", help="Artifact store: local, a path or a URL."),
         click.Option(["--datastore-root"], metavar="DIR", help="Directory that holds .metaflow."),
-        click.Option(["--environment"], metavar="NAME", default="local", help="Where packages of steps come from."),
+        click.Option(["--environment"], metavar="NAME", help="Packages of steps: local, pypi, conda or uv."),
         click.Option(["--package-suffixes"], metavar="LIST", help="File endings that a deployment packages."),
         with_option(),
         click.Option(["--pylint/--no-pylint"], default=False, help="Check the code with pylint first, when installed."),
@@ -180,8 +181,7 @@ def _before_command(ctx: click.Context, /, **options: Any) -> None:
         os.environ["METAFLOW_DEFAULT_DATASTORE"] = options["datastore"]
     if options["metadata"] not in (None, "local"):
         os.environ["METAFLOW_METADATA_URL"] = options["metadata"]
-    if options["environment"] != "local":
-        raise errors.CommandException(f"There is no environment {options['environment']!r}. Known: local.")
+    context.environment = options["environment"]
     attach(context.flow, options["with_"])
     context.arguments = _given(ctx)
     context.flow_options = options

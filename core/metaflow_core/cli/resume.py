@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from metaflow_core import identity
+from metaflow_core.cli.environments import make, wanted
 from metaflow_core.cli.flow import FlowContext
 from metaflow_core.cli.run import prepare, run_options
 from metaflow_core.engine.resume import find_origin, plan_resume
@@ -34,6 +35,9 @@ def _resume(context: FlowContext, /, step: str | None, origin_run_id: str | None
         take_configs(flow, backend, find_origin(backend.db, flow, origin_run_id, identity.identity()).id)
         backend.close()
     run = prepare(context, options)
+    requests = wanted(context)
+    if requests and not dry_run:
+        run.environments = make(context, requests, find_origin(backend.db, flow, origin_run_id, identity.identity()).pk)
     processes = None if dry_run else open_processes(flow, backend, run)
     try:
         origin = find_origin(backend.db, flow, origin_run_id, identity.identity())

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from metaflow_core import identity
+from metaflow_core.cli.environments import make, wanted
 from metaflow_core.cli.flow import FlowContext, with_option
 from metaflow_core.decorators.resolve import attach, check_decorators, mutate
 from metaflow_core.engine.run import RunOptions, create_run, execute, open_processes
@@ -72,6 +73,7 @@ def run_command(flow: FlowDef) -> click.Command:
     def callback(context: FlowContext, /, **options: Any) -> int:
         shared = {option.name: options.pop(str(option.name)) for option in shared_options}
         run = prepare(context, {str(name): value for name, value in shared.items()})
+        run.environments = make(context, wanted(context))
         processes = open_processes(flow, context.backend, run)
         try:
             parameters = evaluate(flow, options, ParameterContext.of(flow, identity.user()))

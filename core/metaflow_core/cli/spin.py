@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from metaflow_core import identity
+from metaflow_core.cli.environments import make, wanted
 from metaflow_core.cli.flow import FlowContext
 from metaflow_core.decorators.resolve import check_decorators, has_secrets
 from metaflow_core.engine.masking import MaskSender
 from metaflow_core.engine.relay import run_masked
-from metaflow_core.engine.task import TaskSettings, try_step
+from metaflow_core.engine.streams import flush_streams
+from metaflow_core.engine.task import Libraries, TaskSettings, try_step
 from metaflow_core.errors import CommandException
 from metaflow_core.graph.lint import lint
 from metaflow_core.metadata.cloning import latest_run_id, latest_task_id
@@ -21,7 +25,8 @@ from metaflow_core.names import show
 @click.option("--max-num-splits", type=click.IntRange(min=1), default=100, show_default=True)
 @click.option("--namespace", help="Namespace of the client inside the step; empty for the global one.")
 @click.pass_obj
-def spin(context: FlowContext, place: str, max_num_splits: int, namespace: str | None) -> int:
+@click.option("--inside", is_flag=True, hidden=True)  # the process has the step's packages
+def spin(context: FlowContext, place: str, max_num_splits: int, namespace: str | None, inside: bool) -> int:
     """Run one step alone, in this process, on the inputs of an earlier run. Nothing is stored.
 
     STEP takes its inputs from your latest run; RUN/STEP from that run; with a task, from that task.
@@ -54,10 +59,30 @@ def spin(context: FlowContext, place: str, max_num_splits: int, namespace: str |
     context.banner(f"Trying step {step} on the inputs of {flow.name}/{run_id}/{step}/{task_id}. Nothing is stored.")
 
     def work(masks: MaskSender | None = None) -> int:
-        settings = TaskSettings(max_num_splits, namespace, context.flow_options, masks)
+    libraries = None if inside else _enter(context, step, place, max_num_splits, namespace)
+        settings = TaskSettings(max_num_splits, namespace, context.flow_options, masks, libraries or {})
         return 0 if try_step(flow, context.backend, settings, run_id, step, task_id) else 1
 
     if not has_secrets(flow[step]):
         return work()
     context.backend.close()
     return run_masked(work)
+
+
+def _enter(
+    context: FlowContext, step: str, place: str, max_num_splits: int, namespace: str | None
+) -> dict[str, Libraries]:
+    """The folders of packages that the step has asked for; one with an interpreter of its own replaces this process."""
+    request = wanted(context).get(step)
+    if request is None:
+        return {}
+    context.backend.close()
+    found = make(context, {step: request})[step]
+    if found.interpreter is None:
+        return {step: (found.libraries, found.lock.packages)}
+    settings = TaskSettings(max_num_splits, namespace)
+    quiet = ["--quiet"] if context.quiet else []
+    program = [*found.program(context.program), *quiet, *context.arguments]
+    command = [*program, "spin", place, "--inside", *settings.as_arguments()]
+    flush_streams()
+    os.execvp(command[0], command)

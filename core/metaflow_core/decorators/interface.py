@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from metaflow_core.errors import InvalidDecoratorAttribute
 from metaflow_core.names import show
@@ -11,6 +11,16 @@ from metaflow_core.names import show
 if TYPE_CHECKING:
     from metaflow_core.engine.state import TaskState
     from metaflow_core.graph.model import FlowDef, StepDef
+
+
+class EnvironmentRequest(NamedTuple):
+    """The packages that a decorator asks for. None stands for what was not said."""
+
+    provider: str  # the name of who makes such environments
+    packages: Mapping[str, str]  # by name, the version as the user gave it; "" for any
+    python: str | None = None
+    disabled: bool | None = None
+    options: Mapping[str, Any] = {}  # of this provider alone; JSON can express them
 
 
 class Decorator:
@@ -35,6 +45,13 @@ class Decorator:
 
     def secret_arguments(self) -> list[str]:
         """The texts among the arguments that must be stored and shown nowhere."""
+    def environment(self) -> EnvironmentRequest | None:
+        """The packages with which the step, or each step of the flow, is to run; None when it does not matter.
+
+        ``InvalidDecoratorAttribute`` for arguments that say nothing sensible.
+        """
+        return None
+
         return []
 
     def number(self, key: str, at_least: float = 0, at_most: float = float("inf"), whole: bool = False) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from metaflow_core.decorators.interface import EnvironmentRequest
     from metaflow_core.engine.state import TaskState
     from metaflow_core.graph.model import FlowDef, StepDef
 
@@ -39,6 +40,67 @@ class LanguageRuntime(Protocol):
     def describe_error(self, error: BaseException) -> tuple[str, str]:
         """The name of the error's type, and a traceback of the user's frames alone."""
 
+    def add_libraries(self, folders: Sequence[str], packages: Mapping[str, str]) -> None:
+        """In the process of a task: look for packages in these folders first.
+
+        ``packages`` are those for which the folders are there, with their versions.
+        """
+
+
+class Lock(NamedTuple):
+    """An environment in exact versions. Two equal ones are the same environment, on the same machine."""
+
+    provider: str
+    version: str  # of the language, such as 3.11.7
+    interpreter: str  # with which the environment is created
+    packages: Mapping[str, str]
+    options: Mapping[str, Any] = {}  # what else its provider needs to create it; JSON can express them
+    is_present: bool = False  # all of it is installed outside of our environments, so that nothing is created
+
+
+class EnvironmentProvider(Protocol):
+    """Makes environments: folders with the packages that a step asked for, and with those that we need ourselves.
+
+    The engine sees to it that equal environments are created once, whoever needs them at the same time.
+    """
+
+    name: str
+    language: str  # of the steps that can use it
+
+    def flow_request(self, folder: str) -> EnvironmentRequest | None:
+        """What ``--environment=NAME`` means for a step without packages of its own; None: nothing.
+
+        ``folder`` is that of the flow's file.
+        """
+
+    def surroundings(self, request: EnvironmentRequest) -> str | None:
+        """All beside the request on which a resolution depends; None when it has to be made in each run."""
+
+    def resolve(self, request: EnvironmentRequest, needs: Sequence[str]) -> Lock:
+        """Choose versions that fit the request and each other.
+
+        ``needs`` are our own requirements, such as ``click>=8.1``. ``StepEnvironmentError`` says what can't be had.
+        """
+
+    def create(self, lock: Lock, folder: str, held: int) -> None:
+        """Make the environment in ``folder``, which does not exist, but its parent does.
+
+        ``held`` is a file descriptor. A process that is started for it inherits it, so that nobody else begins the
+        same work as long as it runs.
+        """
+
+    def is_usable(self, lock: Lock, folder: str) -> bool:
+        """Whether what was created still works: its interpreter may have been uninstalled since."""
+
+    def interpreter(self, folder: str) -> str | None:
+        """The program that runs tasks in the environment; None: they use :meth:`libraries` in a process like others."""
+
+    def libraries(self, lock: Lock, folder: str) -> list[str]:
+        """Folders of packages, for steps without another interpreter. ``folder`` is "" when none was created."""
+
+    def variables(self, lock: Lock, folder: str) -> Mapping[str, str]:
+        """Environment variables for a process that starts with the environment."""
+
 
 class TaskRequest(NamedTuple):
     """One attempt of one task, as the scheduler asks for it. Everything else the task finds in the metadata."""
@@ -50,6 +112,7 @@ class TaskRequest(NamedTuple):
     max_attempts: int = 1
     fallback: bool = False  # the process died for the last time: do not run the body, let @catch handle it
     seconds: float | None = None  # kill the task after this time
+    spawn: bool = False  # its step has an interpreter of its own, so no fork will do
 
     @property
     def key(self) -> str:

@@ -31,6 +31,7 @@ from metaflow_core.plugins import hook
 from metaflow_core.values import encode
 
 if TYPE_CHECKING:
+    from metaflow_core.engine.environments import StepEnvironment
     from metaflow_core.engine.exit_hooks import ExitHooks
 
 
@@ -45,6 +46,7 @@ class RunOptions:
     attribute_file: str | None = None  # gets the names of flow and run, as JSON, for the program that started this one
     flow_options: dict[str, Any] = field(default_factory=dict)
     program: Sequence[str] = ()  # the command that starts this program again, up to the command
+    environments: Mapping[str, StepEnvironment] = field(default_factory=dict)  # by step, of those that have their own
 
 
 @dataclass(slots=True)
@@ -66,6 +68,9 @@ def open_processes(flow: FlowDef, backend: Backend, options: RunOptions) -> Proc
     """Prepare the languages of the flow, and fork the process that runs its tasks. Before anything is opened."""
     masks = MaskChannel() if any(map(has_secrets, flow)) else None
     settings = TaskSettings(options.limits.max_num_splits, options.namespace, options.flow_options, masks)
+    settings.libraries = {
+        step: (one.libraries, one.lock.packages) for step, one in options.environments.items() if one.libraries
+    }
     for language in sorted(flow.languages):
         runtime_of(language).prepare(flow)
     compute: Compute | None = hook().open_compute(name="local")
@@ -83,7 +88,9 @@ def open_processes(flow: FlowDef, backend: Backend, options: RunOptions) -> Proc
     def command(request: TaskRequest) -> list[str]:
         if masks is not None:
             masks.pass_on()
-        return [*options.program, *request.as_arguments(), *settings.as_arguments()]
+        environment = options.environments.get(request.step)
+        program = options.program if environment is None else environment.program(options.program)
+        return [*program, *request.as_arguments(), *settings.as_arguments()]
 
     flush_streams()
     exit_hooks = _open_exit_hooks(flow, options)
@@ -165,7 +172,7 @@ def create_run(
             host=os.uname().nodename,
             pid=os.getpid(),
             source=_without_secrets(flow, source_of(flow, runtimes)),
-            environment=environment_of(runtimes, system_tags),
+            environment=environment_of(runtimes, system_tags, options.environments),
         ),
     )
     if options.run_id_file:
@@ -231,8 +238,9 @@ def _execute(
         else:
             plan, count, next_id = take_over(backend.db, flow, resume, run)
             output.line(f"{count} finished task{'s' * (count != 1)} taken over from run {resume.origin.id}.")
+        spawned = _spawned(flow, options)
         scheduler = Scheduler(
-            flow, run, backend, processes.compute, output, plan, options.limits, next_id, processes.masks
+            flow, run, backend, processes.compute, output, plan, options.limits, next_id, processes.masks, spawned
         )
         status = scheduler.execute()
     except KeyboardInterrupt:  # before the scheduler listens
@@ -247,6 +255,14 @@ def _execute(
         output.line("Workflow failed." if status == "failed" else "Workflow interrupted.", style="failed")
     output.flush()
     return status
+
+
+def _spawned(flow: FlowDef, options: RunOptions) -> list[str]:
+    """The steps whose tasks can't be forks of this process, because of the packages that they ask for."""
+    if not options.environments:
+        return []
+    loaded = {language: runtime_of(language).packages() if language != "python" else {} for language in flow.languages}
+    return [step for step, one in options.environments.items() if one.is_spawned(loaded[flow[step].language])]
 
 
 def _tell_observers(observe: Callable[..., Any], **facts: str) -> None:

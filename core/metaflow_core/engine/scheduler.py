@@ -6,7 +6,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -87,6 +87,7 @@ class Scheduler:
     limits: Limits
     next_id: int = 1
     masks: MaskChannel | None = None  # when the flow has secrets
+    spawned: Collection[str] = ()  # steps with an interpreter of their own
     done: int = 0
     failed: int = 0
     interrupts: int = 0
@@ -153,7 +154,14 @@ class Scheduler:
             recording.start_attempt(db, work.task_pk, work.attempt)
         policy = self._policies[work.step]
         request = TaskRequest(
-            self.run.id, work.step, work.task_id, work.attempt, policy.max_attempts, work.fallback, policy.seconds
+            self.run.id,
+            work.step,
+            work.task_id,
+            work.attempt,
+            policy.max_attempts,
+            work.fallback,
+            policy.seconds,
+            work.step in self.spawned,
         )
         key = log_key(self.flow.name, self.run.id, work.step, work.task_id, work.attempt)
         log = LogWriter(self.backend.storage, key, self.limits.max_log_size << 20)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 @dataclass(slots=True)
 class TaskSettings:
     """What tasks need to know from the command line of the run."""
+Libraries = tuple[Sequence[str], Mapping[str, str]]  # folders of packages, and the versions of these
+
+
 
     max_num_splits: int = 100
     namespace: str | None = None  # of the client inside tasks; None: the identity's, "": global
@@ -37,6 +41,7 @@ class TaskSettings:
 
     def as_arguments(self) -> list[str]:
         """The settings as arguments of the ``step`` command; ``options`` stand before the command."""
+    libraries: Mapping[str, Libraries] | None = None  # by step; None: as the run has recorded it
         namespace = [] if self.namespace is None else ["--namespace", self.namespace]
         return ["--max-num-splits", str(self.max_num_splits), *namespace]
 
@@ -59,7 +64,7 @@ def run_attempt(flow: FlowDef, backend: Backend, settings: TaskSettings, request
     if request.fallback:
         error: BaseException | None = errors.FailureHandledByCatch(_last_words(db, task.pk, request.attempt))
     else:
-        error = _run_body(state, decorators)
+        error = _run_body(state, decorators, settings)
     contents: dict[str, Content] = {}
     items: list[Content] = []
     if error is None:
@@ -93,7 +98,7 @@ def run_attempt(flow: FlowDef, backend: Backend, settings: TaskSettings, request
 def try_step(flow: FlowDef, backend: Backend, settings: TaskSettings, run_id: str, step: str, task_id: str) -> bool:
     """Run a step again on the inputs of a task, print what it sets, and store nothing. Whether it succeeded."""
     state = _open_state(flow, backend, settings, TaskRequest(run_id, step, task_id, 0))
-    error = _run_body(state, step_decorators(state.step))
+    error = _run_body(state, step_decorators(state.step), settings)
     if error is not None:
         state.report(error)
         return False
@@ -115,7 +120,7 @@ def _open_state(flow: FlowDef, backend: Backend, settings: TaskSettings, request
     return state
 
 
-def _run_body(state: TaskState, decorators: Sequence[StepDecorator]) -> BaseException | None:
+def _run_body(state: TaskState, decorators: Sequence[StepDecorator], settings: TaskSettings) -> BaseException | None:
     """The error with which the body, or a decorator around it, ended."""
     step, process = state.step, os.getpid()
     error: BaseException | None = None
@@ -124,6 +129,7 @@ def _run_body(state: TaskState, decorators: Sequence[StepDecorator]) -> BaseExce
         for decorator in decorators:
             entered.append(decorator)
             decorator.before(state)
+        _add_libraries(state, settings)
         body: Callable[[], None] = partial(_run_step, state, process)
         for decorator in reversed(decorators):
             body = partial(decorator.around, state, body)
@@ -149,6 +155,21 @@ def _run_step(state: TaskState, process: int) -> None:
     error: BaseException | None = None
     try:
         state.runtime.run_step(state.flow, step, state)
+def _add_libraries(state: TaskState, settings: TaskSettings) -> None:
+    """Let the step find the packages that it has asked for."""
+    known = settings.libraries
+    if known is None:
+        from metaflow_core.metadata.texts import texts_of
+
+        recorded = texts_of(state.backend.db, state.run.pk)[1]
+        facts = json.loads(recorded) if recorded else {}
+        own = facts.get("environments", {}).get(facts.get("steps", {}).get(state.step.name))
+        known = {state.step.name: (own["libraries"], own["packages"])} if own else {}
+    folders, packages = known.get(state.step.name, ((), {}))
+    if folders:
+        state.runtime.add_libraries(folders, packages)
+
+
         if state.transition is None and not step.is_end:
             raise errors.InvalidNextException(
                 f"Step {step.name} ended without calling next. Its last statement must say where the flow goes."

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from metaflow_core.engine.environments import StepEnvironment
     from metaflow_core.engine.interface import LanguageRuntime
     from metaflow_core.graph.model import FlowDef
 
@@ -43,12 +44,20 @@ def _read(file: str) -> str | None:
         return opened.read()
 
 
-def environment_of(runtimes: Mapping[str, LanguageRuntime], system_tags: Sequence[str]) -> str:
-    """Versions, platform and packages by language, as JSON."""
+def environment_of(
+    runtimes: Mapping[str, LanguageRuntime],
+    system_tags: Sequence[str],
+    environments: Mapping[str, StepEnvironment],
+) -> str:
+    """Versions, platform and packages by language, and those of steps with packages of their own, as JSON."""
     system = os.uname()
     facts = {
         "platform": f"{system.sysname} {system.release} {system.machine}",
         "versions": dict(tag.split("_version:", 1) for tag in system_tags if "_version:" in tag),
         "packages": {language: runtime.packages() for language, runtime in runtimes.items()},
     }
+    if environments:
+        from metaflow_core.engine.environments import recorded
+
+        facts.update(recorded(environments))
     return json.dumps(facts, sort_keys=True)

@@ -242,7 +242,14 @@ def _read_time(tree: Node, type: pa.DataType) -> Any:
 def _read_string(tree: Node, missing: Any) -> Any:
     data: Any = tree.data
     storage = tree.layout.get("storage", "pyarrow")
-    dtype = pd.StringDtype(storage, na_value=missing)
+    try:
+        dtype = pd.StringDtype(storage, na_value=missing)
+    except TypeError:  # pandas before 2.3, in which columns of text are columns of objects
+        if missing is not pd.NA:
+            out = np.empty(len(data), object)
+            out[:] = [missing if item is None else item for item in data.to_pylist()]
+            return out
+        dtype = pd.StringDtype(storage)
     if storage == "pyarrow":
         chunked = data if isinstance(data, pa.ChunkedArray) else pa.chunked_array([data])
         return dtype.construct_array_type()._from_sequence(chunked, dtype=dtype)
