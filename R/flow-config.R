@@ -127,8 +127,8 @@ call_config_expr <- function(f, configs) {
 
 names_of <- function(parts) vapply(parts, function(part) part$name, "")
 
-# The words of the command line that give the configs of `run(config = list(cfg = "other.json"))`.
-config_words <- function(argument, value, where = "run()") {
+# The configs of `run(config = list(cfg = "other.json"))`.
+config_argument <- function(argument, value, where) {
   if (!length(value) || is.null(names(value)) || !all(nzchar(names(value)))) {
     stop_metaflow(
       paste0(
@@ -138,17 +138,14 @@ config_words <- function(argument, value, where = "run()") {
       class = "metaflow_invalid_argument"
     )
   }
-  words <- character()
+  value <- as.list(value)
   for (name in names(value)) {
-    one <- value[[name]]
-    if (argument == "config" && !is_string(one)) {
+    if (argument == "config" && !is_string(value[[name]])) {
       stop_metaflow(
-        paste0(where, ": the path of the config \"", name, "\" must be one text, not ", show_value(one), "."),
+        paste0(where, ": the path of the config \"", name, "\" must be one text, not ", show_value(value[[name]]), "."),
         class = "metaflow_invalid_argument"
       )
     }
-    text <- if (is_string(one)) one else if (is.list(one) && !length(one)) "{}" else call_core("as_json", one)
-    words <- c(words, paste0("--", gsub("_", "-", argument, fixed = TRUE)), name, text)
   }
-  words
+  value
 }

@@ -28,19 +28,21 @@
 #' @export
 run <- function(flow, ...) {
   check_flow(if (missing(flow)) NULL else flow, "run()")
-  given <- run_arguments(flow, list(...))
+  given <- words_of(list(...), "run()", flow$parameters)
   if (is_script()) {
     return(finish_script(execute(flow, given, commandArgs(trailingOnly = TRUE), script_program())))
   }
-  if (in_interactive_host()) return(finish(flow, run_in_child(flow, given)))
-  finish(flow, execute(flow, given, NULL, script_program()))
+  variable <- substitute(flow)
+  variable <- if (is.name(variable)) deparse(variable, backtick = TRUE) else "flow" # what is typed to go on from it
+  if (in_interactive_host()) return(finish(flow, run_in_child(flow, given, variable)))
+  finish(flow, execute(flow, given, NULL, script_program(), variable))
 }
 
-execute <- function(flow, given, command_line, program) {
+execute <- function(flow, given, command_line, program, variable = "flow", passed_on = FALSE) {
   variables <- environment_of_metaflow()
   call_core(
     "execute", flow_data(flow), program, given$before, given$command, given$after, command_line,
-    names(variables), unname(variables)
+    names(variables), unname(variables), variable, passed_on
   )
 }
 
@@ -94,94 +96,4 @@ script_program <- function() {
   rscript <- file.path(R.home("bin"), "Rscript")
   file <- script_file()
   if (is.na(file)) c(rscript, "flow.R") else c(rscript, file)
-}
-
-# --- arguments ---------------------------------------------------------------------------------------------------------
-
-options_before <- c("metadata", "datastore", "datastore_root", "environment", "package_suffixes", "branch", "event_logger", "monitor")
-flags_before <- c("quiet", "production", "pylint")
-options_of_run <- c("tag", "max_workers", "max_num_splits", "max_log_size", "with", "run_id_file", "namespace")
-options_of_resume <- c("origin_run_id", "dry_run")
-deployments <- c("step_functions", "argo_workflows", "airflow")
-options_of_deployments <- c("authorize", "generate_new_token", "new_token", "given_token")
-commands <- c("resume", "show", "check", "help", "version", "logs", "dump", "spin", "package", deployments)
-
-run_arguments <- function(flow, given) {
-  names <- names(given)
-  parameters <- vapply(flow$parameters, function(p) p$name, "")
-  aliases <- gsub("-", "_", parameters, fixed = TRUE)
-  known <- c(parameters, options_of_run, commands, options_of_resume, options_before, flags_before, options_of_deployments, "batch")
-  known <- c(known, "config", "config_value")
-  command <- "run"
-  words <- before <- after <- character()
-  for (i in seq_along(given)) {
-    name <- if (is.null(names)) "" else names[[i]]
-    value <- given[[i]]
-    if (!nzchar(name)) {
-      stop_metaflow(paste0("run() takes its arguments by name. It was given ", show_value(value), "."), class = "metaflow_invalid_argument")
-    }
-    if (is.null(value)) {
-      if (name != "namespace") next
-      value <- "" # the global one, as in set_namespace(NULL)
-    }
-    if (name == "origin_run_id" && inherits(value, "run_client")) value <- value$id
-    option <- paste0("--", gsub("_", "-", name, fixed = TRUE))
-    if (name %in% parameters || name %in% aliases) {
-      parameter <- flow$parameters[[match(name, aliases)]]
-      after <- c(after, paste0("--", parameter$name), parameter_text(name, value, parameter))
-    } else if (name %in% commands) {
-      if (isFALSE(value)) next
-      command <- gsub("_", "-", name, fixed = TRUE)
-      if (!isTRUE(value)) words <- as.character(unlist(value))
-    } else if (name == "batch") {
-      if (isTRUE(value)) after <- c(after, "--with", "batch")
-    } else if (name %in% c(options_of_run, options_of_resume, options_of_deployments)) {
-      after <- c(after, option_texts(option, value, name))
-    } else if (name %in% c("config", "config_value")) {
-      before <- c(before, config_words(name, value))
-    } else if (name %in% flags_before) {
-      if (isTRUE(value)) before <- c(before, option)
-    } else if (name %in% options_before) {
-      before <- c(before, option_texts(option, value, name))
-    } else {
-      stop_metaflow(unknown_argument("run()", name, known), class = "metaflow_invalid_argument")
-    }
-  }
-  if (command == "help") {
-    command <- "run"
-    after <- "--help"
-  }
-  list(before = before, command = command, after = c(words, after))
-}
-
-option_texts <- function(option, value, name) {
-  if (isTRUE(value)) return(option)
-  if (isFALSE(value)) return(character())
-  texts <- vapply(unlist(value), number_text, "")
-  if (anyNA(unlist(value))) {
-    stop_metaflow(paste0("run(): `", name, "` is NA. Leave it out, or give it a value."), class = "metaflow_invalid_argument")
-  }
-  as.vector(rbind(option, unname(texts)))
-}
-
-number_text <- function(x) {
-  if (is.numeric(x)) {
-    text <- format(x, digits = 15L, trim = TRUE, scientific = FALSE)
-    if (as.numeric(text) != x) text <- format(x, digits = 17L, trim = TRUE)
-    text
-  } else {
-    as.character(x)
-  }
-}
-
-parameter_text <- function(name, value, parameter) {
-  if (length(value) && is.atomic(value) && anyNA(value)) {
-    stop_metaflow(paste0("Parameter \"", name, "\" is NA. Leave it out, or give it a value."), class = "metaflow_invalid_argument")
-  }
-  if (is.logical(value) && length(value) == 1L) return(if (value) "True" else "False")
-  if (is.atomic(value) && !is.null(parameter$separator)) {
-    return(paste(vapply(value, number_text, ""), collapse = parameter$separator))
-  }
-  if (is.atomic(value) && length(value) == 1L && is.null(names(value))) return(number_text(value))
-  call_core("as_json", value)
 }

@@ -65,8 +65,11 @@ runner <- function(flow_file, show_output = TRUE, profile = NULL, env = NULL, cw
     stop_metaflow(paste0("There is no flow file \"", flow_file, "\" in ", cwd, "."), class = "metaflow_command")
   }
   env <- c(runner_environment(env), if (!is.null(profile)) c(METAFLOW_PROFILE = profile))
-  before <- runner_words(list(...), "runner()", c(options_before, flags_before, "config", "config_value"))
-  start <- function(words, given) run_file(file, show_output, env, cwd, before, words, runner_words(given, "run()"))
+  before <- words_of(list(...), "runner()", command = "")$before
+  start <- function(words, given) {
+    where <- paste0(words[[1L]], "()")
+    run_file(file, show_output, env, cwd, before, words, words_of(given, where, command = words[[1L]])$after)
+  }
   structure(
     list(
       run = function(...) start("run", list(...)),
@@ -104,44 +107,6 @@ runner_environment <- function(env) {
   }
   vapply(env, as.character, "")
 }
-
-# Arguments as words of the command line. Without `known` the flow's parameters are among them.
-runner_words <- function(given, where, known = NULL) {
-  words <- character()
-  for (i in seq_along(given)) {
-    name <- if (is.null(names(given))) "" else names(given)[[i]]
-    value <- given[[i]]
-    if (!nzchar(name)) {
-      stop_metaflow(
-        paste0(where, " takes its arguments by name. It was given ", show_value(value), "."),
-        class = "metaflow_invalid_argument"
-      )
-    }
-    if (!is.null(known) && !name %in% known) {
-      stop_metaflow(unknown_argument(where, name, known), class = "metaflow_invalid_argument")
-    }
-    if (is.null(value) && name != "namespace") next
-    if (is.null(value)) value <- "" # the global one
-    if (!is.null(known) && name %in% c("config", "config_value")) {
-      words <- c(words, config_words(name, value, where))
-      next
-    }
-    if (name == "origin_run_id" && inherits(value, "run_client")) value <- value$id
-    option <- switch(name,
-      tags = "--tag",
-      decospecs = "--with",
-      paste0("--", if (name %in% runner_options) gsub("_", "-", name, fixed = TRUE) else name)
-    )
-    words <- c(words, if (name %in% c(runner_options, "tags", "decospecs")) {
-      option_texts(option, value, name)
-    } else {
-      c(option, parameter_text(name, value, list()))
-    })
-  }
-  as.character(words)
-}
-
-runner_options <- c(options_before, flags_before, options_of_run, options_of_resume)
 
 run_file <- function(file, show, env, cwd, before, words, after) {
   sync_environment()

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -27,8 +27,6 @@ E = TypeVar("E", bound="Executing")
 Status = Literal["running", "timeout", "failed", "successful"]
 
 POLL_SECONDS = 0.02
-_OF_COMMANDS = {"tags": "tag", "decospecs": "with", "with_": "with"}
-_FLAGS = ("quiet", "production", "pylint")
 _STREAMS = ("stdout", "stderr")
 
 
@@ -60,7 +58,7 @@ class Runner:
         self.show_output = show_output
         self.timeout = file_read_timeout
         self.env = {**os.environ, **(env or {}), **({} if profile is None else {"METAFLOW_PROFILE": profile})}
-        self.options = options
+        self._before = _before(options)
         self._started: list[Executing] = []
 
     def __enter__(self) -> Runner:
@@ -126,7 +124,7 @@ class Runner:
         if in_r and rscript is None:
             raise CommandException(f"Rscript is not on the PATH, so {self.flow_file} can't run. Install R.")
         program = [rscript] if rscript else [sys.executable, "-u"]
-        return [*program, self.flow_file, *_options(self.options), *words, *_options(arguments)]
+        return [*program, self.flow_file, *self._before, *words, *(_after(words[0], arguments) if arguments else [])]
 
 
 class Executing:
@@ -308,38 +306,37 @@ class ExecutingTask(Executing):
         return None
 
 
-def _options(arguments: Mapping[str, Any]) -> list[str]:
-    """Arguments as words of the command line."""
+def _before(options: Mapping[str, Any]) -> list[str]:
+    """What stands before the command. ``MetaflowUsageError`` for an option that there is not."""
+    if not options:
+        return []
+    from metaflow_core.cli.arguments import known_names, options_before
+
     words: list[str] = []
-    for name, value in arguments.items():
-        if value is None or (name in _FLAGS and not value):
-            continue
-        option = "--" + _OF_COMMANDS.get(name, name)
-        if name in _FLAGS:
-            words.append(option)
-        elif name in _OF_COMMANDS:
-            many: Iterable[Any] = [value] if isinstance(value, str) else value
-            words += [word for one in many for word in (option, *([one] if isinstance(one, str) else one))]
-        elif name in ("config", "config_value"):
-            pairs = value.items() if isinstance(value, Mapping) else value
-            for config, given in pairs:
-                words += ["--" + name.replace("_", "-"), config, _text(given)]
-        else:
-            words += [_spelled(option), _text(value)]
+    known = options_before()
+    for name, value in options.items():
+        if name not in known:
+            import difflib
+
+            near = difflib.get_close_matches(name, known_names(known), 1)
+            advice = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known_names(known))}."
+            raise MetaflowUsageError(f"Runner() has no option {name!r}. {advice}")
+        words += [] if value is None else known[name].words(value)
     return words
 
 
-def _spelled(option: str) -> str:
-    """Options of commands have hyphens; parameters are spelt as the flow spells them."""
-    known = {"max_workers", "max_num_splits", "max_log_size", "origin_run_id", "datastore_root", "package_suffixes"}
-    name = option.removeprefix("--")
-    return "--" + name.replace("_", "-") if name in known else option
+def _after(command: str, arguments: Mapping[str, Any]) -> list[str]:
+    """What follows the command. What is none of its options is taken for a parameter, which the flow knows."""
+    if not arguments:
+        return []
+    from metaflow_core.cli.arguments import options_of, parameter_words
 
-
-def _text(value: Any) -> str:
-    if isinstance(value, (list, tuple, dict)):
-        return json.dumps(value)
-    return str(value)
+    known = options_of(command)
+    words: list[str] = []
+    for name, value in arguments.items():
+        if value is not None:
+            words += known[name].words(value) if name in known else parameter_words(name, value)
+    return words
 
 
 def _check_stream(stream: str | None) -> None:

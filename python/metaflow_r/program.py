@@ -208,9 +208,21 @@ def _transition(parts: dict[str, Any]) -> Transition | None:
 
 
 def _execute(
-    data: Any, program: Any, before: Any, command: Any, after: Any, command_line: Any, names: Any, values: Any
+    data: Any,
+    program: Any,
+    before: Any,
+    command: Any,
+    after: Any,
+    command_line: Any,
+    names: Any,
+    values: Any,
+    variable: Any,
+    passed_on: Any,
 ) -> Any:
-    """Carry out the command that the script's ``run()`` asks for, unless the command line asks for another."""
+    """Carry out the command that the script's ``run()`` asks for, unless the command line asks for another.
+
+    Without a command line this is a session, or its child: there the flow is in the ``variable``.
+    """
     from metaflow_core.cli.flow import execute
     from rpy2.rinterface import NULL, IntSexpVector, StrSexpVector
 
@@ -223,7 +235,8 @@ def _execute(
     given = None if command_line is NULL else strings(command_line)
     arguments = _arguments(flow, strings(before), text(command), strings(after), given)
     with _Signals():
-        code = execute(flow, strings(program), arguments)
+        session = text(variable) if given is None else None
+        code = execute(flow, strings(program), arguments, session, bool(passed_on[0]))
     sys.stdout.flush()
     sys.stderr.flush()
     return named_list(
@@ -247,13 +260,10 @@ def _arguments(flow: FlowDef, before: list[str], command: str, after: list[str],
         return [*before, *given[: place + 1], *after, *given[place + 1 :]]
     if given[place] in ("resume", "spin"):
         before = _without_configs(before)  # they are those of a run
-    shared = ("--tag", "--max-workers", "--max-num-splits", "--max-log-size", "--with", "--namespace")
     if (given[place], command) == ("resume", "run"):
-        kept: list[str] = []
-        for i, argument in enumerate(after[:-1]):
-            if argument in shared:
-                kept += after[i : i + 2]
-        return [*before, *given[: place + 1], *kept, *given[place + 1 :]]
+        from metaflow_core.cli.arguments import kept
+
+        return [*before, *given[: place + 1], *kept(after, "resume"), *given[place + 1 :]]
     return [*before, *given]
 
 
@@ -325,17 +335,9 @@ class _Signals:
             self.libc.sigaction(int(number), action, None)
 
 
-def _as_json(value: Any) -> Any:
-    import json
-
-    from metaflow_r.read import to_r
-
-    return to_r(json.dumps(plain(value)))
-
-
 def _leave_group() -> None:
     """From here on, an interrupt that a terminal sends to the session that has started this process is not for it."""
     os.setpgid(0, 0)
 
 
-FOR_R: dict[str, Callable[..., Any]] = {"execute": _execute, "as_json": _as_json, "leave_group": _leave_group}
+FOR_R: dict[str, Callable[..., Any]] = {"execute": _execute, "leave_group": _leave_group}

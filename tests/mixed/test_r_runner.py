@@ -139,7 +139,7 @@ def test_what_can_not_be_run_is_an_error(flows: Path, run_r: Run) -> None:
         "metaflow_usage MetaflowUsageError: No such option '--alhpa'. (Did you mean one of: '--alpha', '--help'?) ",
         "metaflow_usage MetaflowUsageError: Invalid value for '--needed': must be a whole number, not 'many'. ",
         "metaflow_invalid_argument run() takes its arguments by name. It was given 5. ",
-        'metaflow_invalid_argument Parameter "needed" is NA. Leave it out, or give it a value. ',
+        "metaflow_invalid_argument run(): `needed` is NA. Leave it out, or give it a value. ",
         "metaflow_invalid_argument resume() takes the name of a step first, not 5. ",
         "<no run: failed, exit status 1>",
         'metaflow_invalid_argument runner("flow.R") takes the name of a flow file. ',

@@ -73,7 +73,7 @@ test_that("wrong flows and runs are explained", {
   expect_snapshot({
     refused(
       metaflow(), metaflow(5), metaflow(c("a", "b")), metaflow(nmae = "G"), metaflow("G", 5), run(), run(1), run(f, 5),
-      run(f, step_fucntions = "create", authorize = "TOKEN"), run(f, tags = "a"), run(f, alhpa = 1), run(f, max_workers = NA),
+      run(f, step_fucntions = "create", authorize = "TOKEN"), run(f, tgas = "a"), run(f, alhpa = 1), run(f, max_workers = NA),
       run(f, alpha = NA), run(f, alpha = NA_real_), rows_of(5), gather_inputs(1, "x"), merge_artifacts(1, 2), current(5)
     )
   })
