@@ -1,31 +1,42 @@
-"""Artifacts and logs in any object store that fsspec reaches: ``memory://``, ``s3://``, ``gs://``, ``az://`` ...
+"""Artifacts and logs in any object store that fsspec reaches: ``gs://``, ``az://``, ``memory://`` ...
 
 Nothing here renames. An object is uploaded in one operation, which such stores make visible as a whole. What they
 can't do is append: a log is a folder of segments (``1.0.log.~/00000000`` ...) that reading joins. The last one is
 uploaded again with each append until it is large enough for the next to begin, so few objects are made.
+
+Every request takes a while, so there are few: what was read or written here once is kept (``read_cache``), and many
+small objects go at a time.
 
 fsspec is imported when a store is opened, and never in a process that uses none.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from metaflow_core.errors import MetaflowDataMissing, PluginError, StorageError
 from metaflow_core.hookspecs import hookimpl
 from metaflow_core.store.interface import Storage, StoredObject, check_key
 
+from metaflow_plugins.read_cache import ReadCache
+
 SEGMENT_BYTES = 256 * 1024
 SEGMENTS = ".~"
-# Above this an object goes through a temporary file, so that memory holds it once at most.
+LOGS = "logs/"
+# Above this an object is a file before it is sent, and after it was received, so that memory holds it once at most.
 IN_MEMORY_BYTES = 16 * 1024 * 1024
+AT_A_TIME = 32
 # What the file systems behind fsspec call the time at which an object was written.
 WRITTEN = ("mtime", "last_modified", "LastModified", "updated", "modified", "created")
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @hookimpl(trylast=True)  # a plugin for one kind of address comes first
@@ -33,103 +44,57 @@ def open_storage(url: str) -> Storage | None:
     return FsspecStorage(url) if "://" in url and not url.startswith("file://") else None
 
 
-class FsspecStorage:
-    """Objects under ``url``. Open it after a fork: connections and threads are not shared between processes."""
+class FsspecStorage(Storage):
+    """Objects under ``url``. Open it after a fork: connections and threads are not shared between processes.
+
+    ``options`` go to the file system of fsspec, beside those of fsspec's own configuration.
+    """
 
     append_interval = 1.0
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, **options: Any) -> None:
         import fsspec.core
 
         self.url = url
         try:
             # Listings that fsspec remembers would hide what other processes write.
-            self._fs, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+            self._fs, root = fsspec.core.url_to_fs(url, use_listings_cache=False, **options)
         except ImportError as error:
             raise PluginError(f"The artifact store {url} needs a package that is not installed: {error}.") from error
         except Exception as error:
             raise StorageError(f"The artifact store {url} can't be opened: {_words(error)}.") from error
         self._root = str(root).rstrip("/")
         self._segments: dict[str, tuple[int, bytearray]] = {}  # the last segment of each log that is written here
+        self._cache = ReadCache(url)
+
+    # --- writing ---------------------------------------------------------------------------------------------------
 
     def put(self, key: str, write: Callable[[IO[bytes]], None], replace: bool = False) -> float | None:
         path = self._path(key)
         if not replace:
             with self._errors("read"):
-                info = self._object(path)
-                segments = [] if info else self._find_segments(path)
-            if info or segments:
-                return _when_written(info or segments[-1])
-        import tempfile
-
+                found = self._parts(key)
+            if found:
+                return when_written(found[-1])
         try:
-            with tempfile.NamedTemporaryFile(prefix="metaflow-") as file:
+            with self._cache.new_file() as (file, copy):
                 write(file)
                 file.flush()
-                self._upload(file.name, path)
+                with self._errors("write"):
+                    written = self._upload(copy, path, replace)
+                if written is None and not key.startswith(LOGS):
+                    self._cache.keep(key, copy)
         except OSError as error:
-            folder = tempfile.gettempdir()
             raise StorageError(
-                f"Can't write a temporary file in {folder}: {_words(error)}. Set TMPDIR to another."
+                f"Can't write a temporary file: {_words(error)}. Set METAFLOW_STORE_CACHE or TMPDIR to another folder."
             ) from error
-        if replace:
+        if replace and key.startswith(LOGS):
             self._segments.pop(key, None)
             self._delete_segments(path)
-        return None
+        return written
 
-    def read(self, key: str) -> memoryview:
-        path = self._path(key)
-        with self._errors("read"):
-            info = self._object(path)
-            if info:
-                return self._read_object(path, int(info["size"]))
-            segments = self._find_segments(path)
-            if segments:
-                return memoryview(bytearray(b"".join(self._fs.cat_file(segment["name"]) for segment in segments)))
-        raise self._missing(key)
-
-    def exists(self, key: str) -> bool:
-        path = self._path(key)
-        with self._errors("read"):
-            return bool(self._object(path) or self._find_segments(path))
-
-    def size(self, key: str) -> int:
-        path = self._path(key)
-        with self._errors("read"):
-            info = self._object(path)
-            found = [info] if info else self._find_segments(path)
-        if found:
-            return sum(int(part["size"]) for part in found)
-        raise self._missing(key)
-
-    def keys(self, prefix: str) -> Iterator[str]:
-        return (found.key for found in self.scan(prefix))
-
-    def scan(self, prefix: str) -> Iterator[StoredObject]:
-        starts = [self._path(prefix), self._path(prefix) + SEGMENTS] if prefix else [self._root]
-        found: dict[str, StoredObject] = {}
-        with self._errors("read"):
-            for start in starts:
-                for path, info in self._fs.find(start, detail=True).items():
-                    folder, _, _ = path.rpartition("/")
-                    key = (folder.removesuffix(SEGMENTS) if folder.endswith(SEGMENTS) else path)[len(self._root) :]
-                    key = key.lstrip("/")
-                    info = info or self._fs.info(path)  # `find` may know nothing of a path that is an object
-                    size, modified = int(info["size"] or 0), _when_written(info)
-                    if key in found:  # a further segment of a log
-                        size, modified = size + found[key].size, max(modified, found[key].modified)
-                    found[key] = StoredObject(key, size, modified)
-        yield from (found[key] for key in sorted(found))
-
-    def delete(self, key: str) -> None:
-        path = self._path(key)
-        self._segments.pop(key, None)
-        with self._errors("change"), suppress(FileNotFoundError):
-            self._fs.rm_file(path)
-        self._delete_segments(path)
-
-    def clean(self, before: float, dry_run: bool = False) -> tuple[int, int]:
-        return 0, 0  # an upload that was killed has made no object
+    def put_all(self, objects: Sequence[tuple[str, Callable[[IO[bytes]], None]]]) -> list[float | None]:
+        return _at_a_time(lambda one: self.put(*one), objects)
 
     def append(self, key: str, data: bytes) -> None:
         if not data:
@@ -143,43 +108,156 @@ class FsspecStorage:
             self._fs.pipe_file(f"{path}{SEGMENTS}/{number:08d}", bytes(after))
             self._segments[key] = number, after
 
+    def _upload(self, file: str, path: str, replace: bool) -> float | None:
+        """Send a file; when an object that was made meanwhile is to stay, gives when it was written."""
+        self._send(file, path)
+        return None
+
+    def _send(self, file: str, path: str, **options: Any) -> None:
+        if os.path.getsize(file) > IN_MEMORY_BYTES:
+            self._fs.put_file(file, path, **options)
+        else:
+            with open(file, "rb") as content:
+                self._fs.pipe_file(path, content.read(), **options)
+
+    # --- reading ---------------------------------------------------------------------------------------------------
+
+    def read(self, key: str, start: int = 0, end: int | None = None) -> memoryview:
+        path = self._path(key)
+        if key.startswith(LOGS):
+            return self._read_log(key, path)[start:end]
+        file = self._cache.open(key)
+        if file is not None:
+            with file:
+                return _content(file)[start:end]
+        whole = start == 0 and end is None
+        with suppress(FileNotFoundError), self._errors("read"):
+            if end is not None and end - start <= IN_MEMORY_BYTES:
+                return memoryview(bytearray(self._range(path, start, end)))
+            first = self._range(path, start, start + IN_MEMORY_BYTES)
+            if len(first) < IN_MEMORY_BYTES and not whole:
+                return memoryview(bytearray(first))
+            with self._cache.new_file() as (new, copy):
+                if len(first) < IN_MEMORY_BYTES:
+                    new.write(first)
+                    new.flush()
+                else:
+                    self._fs.get_file(path, copy)
+                    if os.path.getsize(copy) != int(self._fs.info(path)["size"]):
+                        raise ConnectionError(f"only a part of {key} arrived")
+                with open(copy, "rb", buffering=0) as file:
+                    self._cache.keep(key, copy)
+                    return _content(file)[start:end]
+        raise self._missing(key)
+
+    def prefetch(self, keys: Sequence[str]) -> None:
+        def fetch(key: str) -> None:
+            file = self._cache.open(key)
+            if file is not None:
+                file.close()
+                return
+            with suppress(FileNotFoundError):
+                content = self._range(self._path(key), 0, IN_MEMORY_BYTES)
+                if len(content) < IN_MEMORY_BYTES:
+                    with self._cache.new_file() as (new, copy):
+                        new.write(content)
+                        new.flush()
+                        self._cache.keep(key, copy)
+
+        with suppress(Exception):  # who reads the object will be told what is wrong
+            _at_a_time(fetch, keys)
+
+    def _range(self, path: str, start: int, end: int) -> bytes:
+        if start >= end:
+            self._fs.info(path)
+            return b""
+        try:
+            content: bytes = self._fs.cat_file(path, start=start, end=end)
+        except OSError as error:
+            # A range behind the end of an object, which any range of an empty one is, counts as an error.
+            if isinstance(error, FileNotFoundError) or int(self._fs.info(path).get("size") or 0) > start:
+                raise
+            return b""
+        return content
+
+    def _read_log(self, key: str, path: str) -> memoryview:
+        with self._errors("read"):
+            parts = self._parts(key)
+            content = [self._fs.cat_file(part["name"]) for part in parts if part["size"]]
+        if not parts:
+            raise self._missing(key)
+        return memoryview(bytearray(b"".join(content)))
+
+    def exists(self, key: str) -> bool:
+        with self._errors("read"):
+            return bool(self._parts(key))
+
+    def size(self, key: str) -> int:
+        with self._errors("read"):
+            parts = self._parts(key)
+        if not parts:
+            raise self._missing(key)
+        return sum(int(part["size"]) for part in parts)
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        return (found.key for found in self.scan(prefix))
+
+    def scan(self, prefix: str) -> Iterator[StoredObject]:
+        starts = [self._path(prefix)] if prefix else [self._root]
+        if prefix.startswith(LOGS):
+            starts.append(starts[0] + SEGMENTS)
+        found: dict[str, StoredObject] = {}
+        with self._errors("read"):
+            for start in starts:
+                for path, info in self._fs.find(start, detail=True).items():
+                    if not _is_object(path, info):
+                        continue
+                    folder, _, _ = path.rpartition("/")
+                    key = (folder.removesuffix(SEGMENTS) if folder.endswith(SEGMENTS) else path)[len(self._root) :]
+                    key = key.lstrip("/")
+                    info = info or self._fs.info(path)  # `find` may know nothing of a path that is an object
+                    size, modified = int(info["size"] or 0), when_written(info)
+                    if key in found:  # a further segment of a log
+                        size, modified = size + found[key].size, max(modified, found[key].modified)
+                    found[key] = StoredObject(key, size, modified)
+        yield from (found[key] for key in sorted(found))
+
+    # --- the rest --------------------------------------------------------------------------------------------------
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        self._segments.pop(key, None)
+        self._cache.forget(key)
+        with self._errors("change"), suppress(FileNotFoundError):
+            self._fs.rm_file(path)
+        if key.startswith(LOGS):
+            self._delete_segments(path)
+
+    def clean(self, before: float, dry_run: bool = False) -> tuple[int, int]:
+        return 0, 0  # an upload that was killed has made no object
+
     def close(self) -> None:
         self._segments.clear()
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{check_key(key)}"
 
-    def _upload(self, file: str, path: str) -> None:
-        with self._errors("write"):
-            if os.path.getsize(file) > IN_MEMORY_BYTES:
-                self._fs.put_file(file, path)
-            else:
-                with open(file, "rb") as content:
-                    self._fs.pipe_file(path, content.read())
-
-    def _read_object(self, path: str, size: int) -> memoryview:
-        if size <= IN_MEMORY_BYTES:
-            return memoryview(bytearray(self._fs.cat_file(path)))
-        import mmap
-        import tempfile
-
-        with tempfile.NamedTemporaryFile(prefix="metaflow-") as file:
-            self._fs.get_file(path, file.name)
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
-
-    def _object(self, path: str) -> dict[str, Any] | None:
-        try:
+    def _parts(self, key: str) -> list[dict[str, Any]]:
+        """The object, or the segments of the log; empty when there is none."""
+        path = self._path(key)
+        with suppress(FileNotFoundError):
             info: dict[str, Any] = self._fs.info(path)
-        except FileNotFoundError:
-            return None
-        return info if info["type"] == "file" else None
+            if info["type"] == "file":
+                return [info]
+        return self._find_segments(path) if key.startswith(LOGS) else []
 
     def _find_segments(self, path: str) -> list[dict[str, Any]]:
         try:
             entries: list[dict[str, Any]] = self._fs.ls(path + SEGMENTS, detail=True)
         except FileNotFoundError:
             return []
-        return sorted(entries, key=lambda entry: str(entry["name"]))
+        objects = (entry for entry in entries if _is_object(entry["name"], entry))
+        return sorted(objects, key=lambda entry: str(entry["name"]))
 
     def _delete_segments(self, path: str) -> None:
         with self._errors("change"):
@@ -196,10 +274,36 @@ class FsspecStorage:
         try:
             yield
         except Exception as error:
+            if verb == "read" and isinstance(error, FileNotFoundError):
+                raise
             raise StorageError(f"Can't {verb} the artifact store {self.url}: {_words(error)}.") from error
 
 
-def _when_written(info: Mapping[str, Any]) -> float:
+def _is_object(path: str, info: Mapping[str, Any]) -> bool:
+    """Some servers list a folder, by its name with a slash or as a directory, when its last object is gone."""
+    return not path.endswith("/") and info.get("type") != "directory"
+
+
+def _content(file: IO[bytes]) -> memoryview:
+    """What a file holds, as a private copy."""
+    size = os.fstat(file.fileno()).st_size
+    if size > IN_MEMORY_BYTES:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+    return memoryview(bytearray(file.read()))
+
+
+def _at_a_time(act: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """``act`` on each item, in threads: they wait for the network most of the time."""
+    items = list(items)
+    if len(items) < 2:
+        return [act(item) for item in items]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(AT_A_TIME, len(items))) as pool:
+        return list(pool.map(act, items))
+
+
+def when_written(info: Mapping[str, Any]) -> float:
     """Seconds since 1970. Where a file system does not tell, an object counts as new, and is never too old to keep."""
     for name in WRITTEN:
         value = info.get(name)

@@ -59,7 +59,7 @@ def open_storage(url: str) -> Storage | None:
     return None if "://" in url else LocalStorage(url)
 
 
-class LocalStorage:
+class LocalStorage(Storage):
     """Objects as files under the directory ``path``, which is made when the first object is."""
 
     append_interval = 0.0
@@ -93,15 +93,17 @@ class LocalStorage:
                 self.clean(time.time() - ABANDONED_SECONDS)
         return None
 
-    def read(self, key: str) -> memoryview:
+    def read(self, key: str, start: int = 0, end: int | None = None) -> memoryview:
         with self._errors("read", key):
             fd = os.open(self._path(key), os.O_RDONLY)
             try:
                 size = os.fstat(fd).st_size
-                if size >= MAP_FROM:
-                    return memoryview(_map(fd, size))
+                end = size if end is None else min(end, size)
+                if end - start >= MAP_FROM:
+                    return memoryview(_map(fd, size))[start:end]
                 with open(fd, "rb", buffering=0, closefd=False) as file:
-                    data = bytearray(size)
+                    file.seek(start)
+                    data = bytearray(max(end - start, 0))
                     return memoryview(data)[: file.readinto(data)]
             finally:
                 os.close(fd)

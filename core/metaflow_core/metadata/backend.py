@@ -8,10 +8,13 @@ from metaflow_core import settings
 from metaflow_core.errors import MetaflowException
 from metaflow_core.metadata.database import Database
 from metaflow_core.metadata.migrate import migrate
+from metaflow_core.names import show
 from metaflow_core.plugins import hook
 from metaflow_core.store.interface import Storage
 
 SQLITE = "sqlite:///"
+# What `--datastore` and METAFLOW_DEFAULT_DATASTORE can be beside "local" and an address, with an example of an address.
+NAMED_STORES = {"s3": "s3://bucket/prefix", "gs": "gs://bucket/prefix", "azure": "az://container/prefix"}
 
 
 class Backend:
@@ -70,9 +73,25 @@ def open_backend(metadata_url: str | None = None, storage_url: str | None = None
     if metadata_url is None:
         metadata_url = settings.get("METADATA_URL") or SQLITE + os.path.join(folder, "metaflow.db")
     if storage_url is None:
-        configured = settings.get("DEFAULT_DATASTORE")
-        storage_url = folder if configured in (None, "local") else configured
+        storage_url = settings.get("DEFAULT_DATASTORE")
+        if storage_url == "local":
+            storage_url = folder
+        elif storage_url in NAMED_STORES:
+            storage_url = _named_store(storage_url)
     return Backend(_absolute(metadata_url), _absolute(storage_url))
+
+
+def _named_store(name: str) -> str:
+    setting = settings.SETTINGS[f"DATASTORE_SYSROOT_{name.upper()}"]
+    url: str | None = settings.get(setting.name)
+    if url is None:
+        raise MetaflowException(
+            f"The datastore is {name}, and nothing says where that is. Set {setting.variable} to an address such as "
+            f"{NAMED_STORES[name]}, or give it after --datastore-root."
+        )
+    if "://" not in url:
+        raise MetaflowException(f"{setting.variable} must be an address such as {NAMED_STORES[name]}, not {show(url)}.")
+    return url
 
 
 def _absolute(url: str) -> str:

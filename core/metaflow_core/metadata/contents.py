@@ -37,12 +37,12 @@ def saved_payloads(db: Database, storage: Storage, values: Iterable[Encoded | in
     large = [value for value in values if not isinstance(value, int) and value.write and value.size > INLINE_LIMIT]
     while True:
         began = time.time()
-        doubtful = []
-        for value in large:
-            assert value.write is not None
-            written = storage.put(storage_key(value.key), value.write)
-            if written is not None and abs(began - written) > SURE_SECONDS:
-                doubtful.append(value)
+        written = storage.put_all([(storage_key(value.key), value.write) for value in large if value.write])
+        doubtful = [
+            value
+            for value, when in zip(large, written, strict=True)
+            if when is not None and abs(began - when) > SURE_SECONDS
+        ]
         with db.transaction(shared=True):
             if abs(time.time() - began) > SURE_SECONDS:
                 doubtful = large

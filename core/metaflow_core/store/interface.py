@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, NamedTuple, Protocol
 
 from metaflow_core.errors import StorageError
@@ -41,6 +41,10 @@ class Storage(Protocol):
     Keys are relative POSIX paths made of checked names. An object is written once and whole: a reader sees either
     nothing or all of it, also when the writer is killed. Every method raises ``StorageError`` with a message in the
     user's terms when the store is unreachable, read-only or full.
+
+    Logs are the objects under ``logs/``: they alone are appended to, or replaced. What an object under ``data/`` is
+    called follows from its content, so a copy of it never grows old. A class that inherits from this one gets what has
+    a body here.
     """
 
     url: str
@@ -55,11 +59,21 @@ class Storage(Protocol):
         When ``write`` raises, nothing is stored; an ``OSError`` counts as the store's, anything else propagates.
         """
 
-    def read(self, key: str) -> memoryview:
+    def put_all(self, objects: Sequence[tuple[str, Callable[[IO[bytes]], None]]]) -> list[float | None]:
+        """:meth:`put` for each ``(key, write)``. A store that is far away does so for many at a time."""
+        return [self.put(key, write) for key, write in objects]
+
+    def read(self, key: str, start: int = 0, end: int | None = None) -> memoryview:
         """The object's bytes, memory-mapped where possible. ``MetaflowDataMissing`` when there is none.
 
-        The view is writable and private to the caller: what is written to it never reaches the store.
+        The view is writable and private to the caller: what is written to it never reaches the store. With ``start``
+        or ``end`` only the bytes from ``start`` on, and before ``end``, are read; what lies beyond the object is left
+        out.
         """
+
+    def prefetch(self, keys: Sequence[str]) -> None:
+        """These objects will be read soon: a store that is far away gets the small ones now, many at a time."""
+        return
 
     def exists(self, key: str) -> bool: ...
 
