@@ -8,7 +8,8 @@
 #'   nothing. Without it the step does nothing.
 #' @param foreach Name of an artifact. The next step runs once for each of its elements (`x[[i]]`), as `self$input`.
 #' @param join Whether the step joins branches, or the tasks of a foreach.
-#' @param next_step Name of the step that follows; several, for branches that run side by side; named, with `condition`.
+#' @param next_step Name of the step that follows; several, for branches that run side by side; named, with `condition`:
+#'   `c(small = "quick", large = "slow")`. A list of names will do as well.
 #' @param condition Name of an artifact that chooses the next step by its value: one of the names of `next_step`.
 #' @param num_parallel How many tasks of the next step run as a gang.
 #' @param py_function The step's code in Python: `"file.py:function"` or `"module:function"`. The function is called with
@@ -81,6 +82,7 @@ step.metaflow_flow <- function(object, ..., step, r_function = NULL, foreach = N
     refuse("py_function must be \"file.py:function\" or \"module:function\", not ", show_value(py_function), ".")
   }
   if (!isTRUE(join) && !isFALSE(join)) refuse("join must be TRUE or FALSE, not ", show_value(join), ".")
+  if (is.list(next_step) && length(next_step) && all(vapply(next_step, is_string, NA))) next_step <- unlist(next_step)
   if (!is.null(next_step) && !is.character(next_step) || anyNA(next_step)) {
     refuse(
       "next_step must be the name of a step, or several, not ", show_value(next_step), ".",
@@ -101,6 +103,12 @@ step.metaflow_flow <- function(object, ..., step, r_function = NULL, foreach = N
   }
   if (!is.null(condition) && (is.null(names(next_step)) || !all(nzchar(names(next_step))))) {
     refuse("with a condition each of the next steps needs a name: next_step = c(small = \"quick\", large = \"slow\").")
+  }
+  if (is.null(condition) && length(next_step) > 1L && !is.null(names(next_step))) {
+    refuse(
+      "next_step has names, so it is a choice, which needs the name of an artifact that decides: condition = \"size\". ",
+      "For branches that all run, leave the names out."
+    )
   }
   if (sum(!is.null(foreach), !is.null(condition), !is.null(num_parallel)) > 1L) {
     refuse("foreach, condition and num_parallel can't be combined.")

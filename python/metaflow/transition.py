@@ -6,9 +6,10 @@ import ast
 from collections.abc import Callable
 from typing import Any
 
-from metaflow_core.graph.model import Location, StepDef, Transition
+from metaflow_core.graph.model import Location, StepDef, Transition, case_text
 
 _KEYWORDS = ("foreach", "num_parallel", "condition")
+_UNKNOWN = object()  # what is known only when the flow runs
 _EXAMPLE = "{0}.next({{'value': {0}.step}}, condition='artifact')"
 
 
@@ -107,15 +108,19 @@ def _cases(call: ast.Call, self_name: str, constant: Callable[[ast.expr], Any]) 
         raise _Problem(f"condition= needs one dict of steps: {_EXAMPLE.format(self_name)}.")
     cases: dict[str, str] = {}
     for key, value in zip(call.args[0].keys, call.args[0].values, strict=True):
-        known = None if key is None else _known(key, constant)
-        if known is None:
+        try:
+            known = constant(key) if key is not None else _UNKNOWN
+        except LookupError:
+            known = _UNKNOWN
+        if known is _UNKNOWN:
             raise _Problem(
                 f"The cases in {self_name}.next() must be written out, such as {{'small': {self_name}.quick}}, not "
                 f"{ast.unparse(call.args[0])}."
             )
-        if str(known) in cases:
-            raise _Problem(f"{self_name}.next() has the case {str(known)!r} twice.")
-        cases[str(known)] = _target(value, self_name)
+        text = case_text(known)
+        if text in cases:
+            raise _Problem(f"{self_name}.next() has the case {text!r} twice.")
+        cases[text] = _target(value, self_name)
     return tuple(cases.items())
 
 

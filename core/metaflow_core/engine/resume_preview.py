@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from metaflow_core.engine.resume import ResumePlan
+from metaflow_core.engine.resume import ResumePlan, not_started, steps_ahead
 from metaflow_core.graph.model import FlowDef
 from metaflow_core.metadata.cloning import OriginTask
 
@@ -17,12 +16,15 @@ def preview(flow: FlowDef, plan: ResumePlan, tasks: Sequence[OriginTask]) -> Ite
     by_step: dict[str, list[OriginTask]] = {step.name: [] for step in flow}
     for task in tasks:
         by_step.setdefault(task.step, []).append(task)
-    missing = _not_started(flow, plan, tasks)
+    missing = not_started(flow, tasks, plan.rerun)
+    ahead = steps_ahead(flow, tasks, plan.rerun)
     incomplete = [name for name in plan.take if missing[name] > 0 or any(not task.finished for task in by_step[name])]
     width = max(len(step.name) for step in flow)
     for step in flow:
         of_step = by_step[step.name]
-        if step.name in plan.rerun:
+        if not of_step and step.name not in ahead:
+            text = "does not run: the flow has taken another way"
+        elif step.name in plan.rerun:
             text = _again(of_step, plan.rerun[step.name])
         elif not of_step:
             text = "runs: it was not reached"
@@ -30,18 +32,6 @@ def preview(flow: FlowDef, plan: ResumePlan, tasks: Sequence[OriginTask]) -> Ite
             before = [name for name in incomplete if name != step.name and step.name in flow.downstream(name)]
             text = _in_part(of_step, missing[step.name], before[-1] if before else None)
         yield f"{step.name:<{width}}  {text}"
-
-
-def _not_started(flow: FlowDef, plan: ResumePlan, tasks: Sequence[OriginTask]) -> Counter[str]:
-    """Per step: how many tasks its parents led to that the run did not come to. Joins wait, so they do not count."""
-    expected = Counter({flow.start.name: 1})
-    for task in tasks:
-        if task.finished and task.transition and task.step in plan.take:
-            count = task.transition["num_splits"] if task.transition["kind"] in ("foreach", "parallel") else 1
-            expected.update(dict.fromkeys(task.transition["targets"], count))
-    for task in tasks:
-        expected[task.step] -= 1
-    return Counter({step.name: 0 if step.is_join else max(0, expected[step.name]) for step in flow})
 
 
 def _again(tasks: Sequence[OriginTask], reason: str) -> str:

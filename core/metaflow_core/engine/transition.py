@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from metaflow_core.errors import InvalidNextException
-from metaflow_core.graph.model import FlowDef, StepDef, Transition
+from metaflow_core.graph.model import FlowDef, StepDef, Transition, case_text
 from metaflow_core.names import show
 
 
@@ -39,7 +39,7 @@ def checked(
             raise refuse(f"condition must be the name of an artifact, not {show(condition)}.")
         if not cases:
             raise refuse("a choice of steps is empty.")
-        named = tuple((str(key), target) for key, target in cases.items())
+        named = tuple((case_text(key), target) for key, target in cases.items())
         return Transition("switch", tuple(dict.fromkeys(cases.values())), condition=condition, cases=named)
     if condition is not None:
         raise refuse("condition goes with a choice of steps: next({'value': step, ...}, condition='artifact').")
@@ -89,15 +89,28 @@ def split_items(step: StepDef, name: str, value: Any, most: int) -> list[Any]:
 
 
 def chosen(step: StepDef, transition: Transition, value: Any) -> str:
-    """The target of a switch whose condition has ``value``."""
-    for key, target in transition.cases:
-        if key == str(value):
-            return target
-    cases = ", ".join(key for key, _ in transition.cases)
+    """The target of a switch whose condition has ``value``: that of the case with the same text."""
+    cases = dict(transition.cases)
+    for text in _as_case(value):
+        if text in cases:
+            return cases[text]
     raise InvalidNextException(
         f"Step {step.name}: the condition {transition.condition!r} has the value {show(value)}, which is none of the "
-        f"cases: {cases}."
+        f"cases: {', '.join(cases)}."
     )
+
+
+def _as_case(value: Any) -> Iterator[str]:
+    """How a case for this value may be written: as text, as an equal value, and as another language writes it."""
+    text = case_text(value)
+    yield text
+    for same in (("True", "TRUE", "1"), ("False", "FALSE", "0"), ("None", "NULL")):
+        if text in same and not isinstance(value, str):
+            yield from same
+    if text in ("TRUE", "FALSE", "NULL"):  # of R, as text
+        yield {"NULL": "None"}.get(text) or text.capitalize()
+    if isinstance(value, float) and value.is_integer():
+        yield str(int(value))
 
 
 def _scalars(elements: Iterable[Any]) -> Iterator[Any]:

@@ -39,6 +39,11 @@ class Transition:
     location: Location | None = field(default=None, compare=False)
 
 
+def case_text(value: Any) -> str:
+    """A value as a case of a switch has it: ``1`` is ``"1"``, a member of an enum of texts is its text."""
+    return str.__str__(value) if isinstance(value, str) else str(value)
+
+
 class Delayed:
     """Stands for a value that is known once the configs are, in a decorator's argument or a parameter's default.
 

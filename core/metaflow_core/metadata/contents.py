@@ -53,39 +53,40 @@ def saved_payloads(db: Database, storage: Storage, values: Iterable[Encoded | in
 
 def save_contents(db: Database, values: Sequence[Encoded]) -> list[int]:
     """Insert the rows that are missing, in the caller's transaction, and return the ``pk`` of each value."""
-    rows = {}
-    for value in values:
-        payload = None
-        if value.write is not None and value.size <= INLINE_LIMIT:
-            buffer = io.BytesIO()
-            value.write(buffer)
-            payload = buffer.getvalue()
-        rows[value.key] = (
-            value.key,
-            value.fingerprint,
-            value.type,
-            value.language,
-            value.encoding,
-            value.size,
-            int(value.scalar) if value.encoding in ("bool", "int") and value.scalar is not None else None,
-            value.scalar if value.encoding == "float" else None,
-            # SQLite drops the sign of a zero, so its text stands beside it.
-            str(value.scalar) if value.encoding == "str" or (value.encoding == "float" and value.scalar == 0) else None,
-            payload,
-        )
-    # In one order, so that two tasks with the same new values do not wait for each other.
-    db.executemany(
-        "INSERT INTO contents (key, fingerprint, type, language, encoding, size, int_value, real_value, text_value,"
-        " payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
-        [rows[key] for key in sorted(rows)],
-    )
+    by_key = {value.key: value for value in values}
+    keys = sorted(by_key)  # in one order, so that two tasks with the same new values do not wait for each other
     found: dict[str, int] = {}
-    keys = list(rows)
-    for first in range(0, len(keys), 500):
+    for first in range(0, len(keys), 500):  # a foreach can have very many elements, and each payload is a copy
         some = keys[first : first + 500]
+        db.executemany(
+            "INSERT INTO contents (key, fingerprint, type, language, encoding, size, int_value, real_value, text_value,"
+            " payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
+            [_row(by_key[key]) for key in some],
+        )
         marks = ", ".join("?" * len(some))
         found.update((key, pk) for key, pk in db.execute(f"SELECT key, pk FROM contents WHERE key IN ({marks})", some))
     return [found[value.key] for value in values]
+
+
+def _row(value: Encoded) -> tuple[object, ...]:
+    payload = None
+    if value.write is not None and value.size <= INLINE_LIMIT:
+        buffer = io.BytesIO()
+        value.write(buffer)
+        payload = buffer.getvalue()
+    return (
+        value.key,
+        value.fingerprint,
+        value.type,
+        value.language,
+        value.encoding,
+        value.size,
+        int(value.scalar) if value.encoding in ("bool", "int") and value.scalar is not None else None,
+        value.scalar if value.encoding == "float" else None,
+        # SQLite drops the sign of a zero, so its text stands beside it.
+        str(value.scalar) if value.encoding == "str" or (value.encoding == "float" and value.scalar == 0) else None,
+        payload,
+    )
 
 
 def stored(row: Row, storage: Storage) -> Stored:
