@@ -58,8 +58,26 @@ def _run_process(command: list[str], environment: Mapping[str, str], check: bool
     return result
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--on-postgresql", action="store_true", help="keep the metadata of every test in PostgreSQL")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.definition.get_closest_marker("both_databases"):
+        metafunc.parametrize("database_kind", ["sqlite", "postgresql"], indirect=True)
+
+
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """In which database the runs of the test's project are: ``sqlite`` or ``postgresql``."""
+    given: str | None = getattr(request, "param", None)
+    return given or ("postgresql" if request.config.getoption("--on-postgresql") else "sqlite")
+
+
+@pytest.fixture
+def project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database_kind: str, request: pytest.FixtureRequest
+) -> Path:
     """A fresh project directory, the working directory of the test, used by ``USER`` with an empty home."""
     folder = tmp_path / "project"
     home = tmp_path / "home"
@@ -73,6 +91,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("METAFLOW_HOME", str(home / ".metaflowconfig"))
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    if database_kind == "postgresql":
+        monkeypatch.setenv("METAFLOW_METADATA_URL", request.getfixturevalue("team_database"))
     monkeypatch.chdir(folder)
     return folder
 
@@ -191,6 +211,26 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresSer
     base = tmp_path_factory.getbasetemp()
     with shared_server(base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def team_template(postgresql: PostgresServer) -> Iterator[str]:
+    """The name of a database that has the tables, to be copied."""
+    from metaflow_core.metadata.migrate import migrate
+    from metaflow_plugins.postgresql import PostgreSQL
+
+    with postgresql.database() as url:
+        db = PostgreSQL(url)
+        migrate(db)
+        db.close()
+        yield url.rpartition("/")[2]
+
+
+@pytest.fixture
+def team_database(postgresql: PostgresServer, team_template: str) -> Iterator[str]:
+    """The URL of a database that has the tables and no runs."""
+    with postgresql.database(team_template) as url:
+        yield url
 
 
 @pytest.fixture
