@@ -18,7 +18,7 @@ class MetaflowException(Exception):
     ``condition`` the class of the R condition that the error becomes.
     """
 
-    headline = "Flow failed"
+    headline = "Error"
     exit_code = 1
     condition = "metaflow_error"
 
@@ -63,19 +63,19 @@ class LintWarn(MetaflowException):
 class InvalidNextException(MetaflowException):
     """A ``self.next`` call that does not fit the flow."""
 
-    headline = "Invalid self.next() transition detected"
+    headline = "Invalid transition"
 
 
 class ParameterFieldFailed(MetaflowException):
     """A function that computes a field of a parameter raised."""
 
-    headline = "Parameter field failed"
+    headline = "Parameter failed"
 
 
 class ParameterFieldTypeMismatch(MetaflowException):
     """A field of a parameter has the wrong type."""
 
-    headline = "Parameter field with a mismatching type"
+    headline = "Parameter of another type"
 
 
 class BadStepDecoratorException(MetaflowException):
@@ -117,7 +117,7 @@ class UnknownFlowDecoratorException(MetaflowException):
 class InvalidDecoratorAttribute(MetaflowException):
     """A decorator does not take this argument, or not this value."""
 
-    headline = "Unknown decorator attribute"
+    headline = "Invalid argument of a decorator"
 
 
 # --- values --------------------------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ class StorageError(MetaflowException):
 class PluginError(MetaflowException):
     """A plugin can't be loaded, or none provides what was asked for."""
 
-    headline = "Plugin"
+    headline = "Missing plugin"
 
 
 # --- tasks ---------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from metaflow_core.errors import MetaflowException, MetaflowInvalidPathspec, MetaflowTaggingError
 
@@ -74,6 +74,32 @@ def check_user_tags(tags: Sequence[str]) -> list[str]:
     if len(checked) > MAX_USER_TAGS:
         raise MetaflowTaggingError(f"A run has at most {MAX_USER_TAGS} user tags, not {len(checked)}.")
     return checked
+
+
+def advise(name: str, known: Iterable[str], what: str) -> str:
+    """What to say after a name that is unknown.
+
+    >>> advise("tarin", ["start", "train"], "Steps")
+    "Did you mean 'train'?"
+    >>> advise("fit", ["start", "train"], "Steps")
+    'Steps: start, train.'
+    """
+    names = list(known)
+    close = near(name, names)
+    return f"{what}: {', '.join(names) or 'none'}." if close is None else f"Did you mean {close!r}?"
+
+
+def near(name: str, known: Iterable[str]) -> str | None:
+    """Which of the names someone may have meant who wrote ``name``; case makes no difference.
+
+    >>> near("Trian", ["start", "train"])
+    'train'
+    """
+    import difflib
+
+    lower = {one.lower(): one for one in known}
+    found = difflib.get_close_matches(name.lower(), lower, 1)
+    return lower[found[0]] if found else None
 
 
 def show(value: object) -> str:

@@ -5,6 +5,8 @@ Everything here is imported when it is first used, so that ``import metaflow`` c
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False  # importing `typing` for it would double the cost of this module
 if TYPE_CHECKING:
     from typing import Any
@@ -47,6 +49,10 @@ if TYPE_CHECKING:
     parallel: Decorator
     secrets: Decorator
     exit_hook: Decorator
+    pypi: Decorator
+    pypi_base: Decorator
+    conda: Decorator
+    conda_base: Decorator
 
 __all__ = [
     pypi: Decorator
@@ -75,6 +81,8 @@ __all__ = [
     "call_step",
     "catch",
     "collect_garbage",
+    "conda",
+    "conda_base",
     "config_expr",
     "current",
     "conda",
@@ -90,6 +98,8 @@ __all__ = [
     "metadata",
     "namespace",
     "parallel",
+    "pypi",
+    "pypi_base",
     "r_step",
     "resources",
     "pypi",
@@ -124,6 +134,16 @@ _HOMES = {
     "user_step_decorator": "metaflow.user_code",
     "current": "metaflow_core.engine.current",
 }
+
+
+def _show_uncaught(cls: Any, error: Any, trace: Any) -> None:
+    from metaflow.uncaught import show
+
+    show(cls, error, trace)
+
+
+if sys.excepthook is sys.__excepthook__:  # who has set another one wants to see all
+    sys.excepthook = _show_uncaught
 
 
 def __getattr__(name: str) -> Any:

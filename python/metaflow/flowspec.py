@@ -234,12 +234,7 @@ def _absent(flow: FlowSpec, name: str) -> str:
     state = flow._state
     if state is None:
         return f"The flow {cls!r} has no attribute {name!r}. Artifacts exist while a step runs, and in its results."
-    advice = (
-        f"In a join, take it from one of the inputs (inputs[0].{name}) or call self.merge_artifacts(inputs) first."
-        if state.step.is_join
-        else f"Set self.{name} in this step before it is used, or in a step that leads here."
-    )
-    return f"Step {state.step.name!r} of flow {cls!r} has no artifact {name!r}. {advice}"
+    return f"Step {state.step.name!r} of flow {cls!r} has no artifact {name!r}. {state.advise_on(name)}"
 
 
 def _program() -> list[str]:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from metaflow_core.decorators.resolve import flow_decorator_classes, step_decorator_classes, where
 from metaflow_core.errors import (
     BadFlowDecoratorException,
     DuplicateFlowDecoratorException,
@@ -14,7 +15,9 @@ from metaflow_core.errors import (
     UnknownFlowDecoratorException,
     UnknownStepDecoratorException,
 )
-from metaflow_core.names import show
+from metaflow_core.graph.paths import shown_path
+from metaflow_core.graph.raised import place
+from metaflow_core.names import advise, show
 
 from metaflow.decorators import FLOW_MUTATORS, Decorator, FlowDecorator, StepDecorator, _describe, find
 from metaflow.flowspec import FlowSpec
@@ -67,7 +70,7 @@ class _Mutable:
         if not there:
             self._specs.append(spec)
         elif duplicates == self.ERROR:
-            raise self._duplicate(f"A mutator adds @{spec.name} to {self._what}, which has it. Keep one of them.")
+            raise self._duplicate(f"It adds @{spec.name} to {self._what}, which has it. Keep one of them.")
         elif duplicates == self.OVERRIDE:
             self._specs[there[0]] = spec
 
@@ -86,6 +89,7 @@ class _Mutable:
 
     def _spec_of(self, deco: Any, args: tuple[Any, ...], attributes: dict[str, Any]) -> DecoratorSpec:
         on_steps = self._kind is StepDecorator
+        kind = "steps" if on_steps else "flows"
         if isinstance(deco, Applied) and deco._on_steps and on_steps:
             return deco._spec(args, attributes)
         found = deco
@@ -97,7 +101,9 @@ class _Mutable:
             found = find(deco)
         if not isinstance(found, self._kind):
             name = f"@{deco}" if isinstance(deco, str) else show(deco)
-            raise self._unknown(f"A mutator adds {name} to {self._what}: there is no such decorator for it.")
+            known = step_decorator_classes() if on_steps else flow_decorator_classes()
+            advice = advise(str(deco), known, "Known")
+            raise self._unknown(f"It adds {name} to {self._what}, and there is no such decorator of {kind}. {advice}")
         if args:
             raise MetaflowException(f"@{found.__name__} takes its arguments by name: deco_kwargs={{...}}.")
         return found._spec(attributes)
@@ -166,7 +172,7 @@ class MutableFlow(_Mutable):
         if any(parameter.artifact == name for parameter in self._flow.parameters):
             if not overwrite:
                 raise MetaflowException(
-                    f"A mutator adds the parameter {name!r} to {self._what}, which has it already. "
+                    f"It adds the parameter {name!r} to {self._what}, which has it already. "
                     f"To replace it: add_parameter({name!r}, ..., overwrite=True)"
                 )
             self.remove_parameter(name)
@@ -212,26 +218,28 @@ class _Mutation:
 
     def pre_mutate(self, spec: DecoratorSpec, flow: FlowDef) -> None:
         if self._cls.pre_mutate is not FlowMutator.pre_mutate:  # else its arguments may have to wait for configs
-            self._call(spec, f"flow {flow.name}", ["pre_mutate"], MutableFlow(flow, early=True))
+            self._call(spec, where(flow), ["pre_mutate"], MutableFlow(flow, early=True))
 
     def mutate(self, spec: DecoratorSpec, flow: FlowDef, step: StepDef | None) -> None:
         if step is None:
-            self._call(spec, f"flow {flow.name}", ["mutate"], MutableFlow(flow))
+            self._call(spec, where(flow), ["mutate"], MutableFlow(flow))
         else:
-            self._call(spec, f"step {step.name}", ["pre_mutate", "mutate"], MutableStep(flow, step))
+            self._call(spec, where(step), ["pre_mutate", "mutate"], MutableStep(flow, step))
 
-    def _call(self, spec: DecoratorSpec, where: str, methods: list[str], target: _Mutable) -> None:
-        made = self._cls._make(spec, where)
+    def _call(self, spec: DecoratorSpec, on: str, methods: list[str], target: _Mutable) -> None:
+        made = self._cls._make(spec, on)
         try:
             for method in methods:
                 getattr(made, method)(target)
-        except MetaflowException:
-            raise
+        except MetaflowException as error:
+            at = place(error)
+            line = "" if at is None else f" in {shown_path(at.file)}, line {at.line}"
+            raise type(error)(f"The mutator @{spec.name} of {on} failed{line}. {error}") from error
         except Exception as error:
             from metaflow.runtime import PythonRuntime
 
             trace = PythonRuntime().describe_error(error)[1].rstrip()
-            raise MetaflowException(f"The mutator @{spec.name} of {where} failed.\n{trace}") from error
+            raise MetaflowException(f"The mutator @{spec.name} of {on} failed.\n{trace}") from error
 
 
 class FlowMutator(WithArguments):

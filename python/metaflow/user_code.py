@@ -7,7 +7,10 @@ from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from metaflow_core.decorators.resolve import where
 from metaflow_core.errors import BadStepDecoratorException, InvalidDecoratorAttribute, MetaflowException
+from metaflow_core.graph.paths import shown_path
+from metaflow_core.graph.raised import told
 from metaflow_core.names import show
 
 from metaflow.decorators import StepDecorator
@@ -129,8 +132,8 @@ class _Generator(_Code):
             asked = next(generator)
         except StopIteration:
             raise MetaflowException(
-                f"@{spec.name} on step {state.step.name} ended before its `yield`, so the step did not run. "
-                f"To skip the step say `yield {{}}`."
+                f"@{spec.name} on step {state.step.name} ended{self._place()} before its `yield`, so the step "
+                f"did not run. To skip the step say `yield {{}}`."
             ) from None
         try:
             self._run(spec, state, asked, body)
@@ -144,11 +147,16 @@ class _Generator(_Code):
                 next(generator)
             except StopIteration:
                 return
+        place = self._place(generator.gi_frame.f_lineno if generator.gi_frame else None)
         generator.close()
         raise MetaflowException(
-            f"@{spec.name} on step {state.step.name} came to a second `yield`, and a step runs once. "
+            f"@{spec.name} on step {state.step.name} came to a second `yield`{place}, and a step runs once. "
             f"Let each way through it meet one `yield`."
         )
+
+    def _place(self, line: int | None = None) -> str:
+        code = self._function.__code__
+        return f" ({shown_path(code.co_filename)}, line {line or code.co_firstlineno})"
 
 
 # --- classes ----------------------------------------------------------------------------------------------------------
@@ -179,11 +187,13 @@ class Applied(type):
         made = super().__call__()
         try:
             made.init(*spec.code.args, **spec.attributes)
+        except InvalidDecoratorAttribute as error:
+            raise InvalidDecoratorAttribute(f"@{spec.name} on {where}: {error}") from error
         except MetaflowException:
             raise
         except Exception as error:
             raise InvalidDecoratorAttribute(
-                f"@{spec.name} on {where} can't be made with its arguments. {type(error).__name__}: {error}"
+                f"@{spec.name} on {where} can't be made with its arguments. {told(error)}"
             ) from error
         return made
 
@@ -196,8 +206,7 @@ class WithArguments(metaclass=Applied):
         if args or kwargs:
             given = ", ".join([*map(repr, args), *(f"{key}={value!r}" for key, value in kwargs.items())])
             raise InvalidDecoratorAttribute(
-                f"@{type(self).__name__} takes no arguments, and it was given {given}. "
-                f"To take some, define `init(self, ...)` in the class."
+                f"it takes no arguments, and was given {given}. To take some, define `init(self, ...)` in the class."
             )
 
 
@@ -243,10 +252,10 @@ class _Class(_Code):
         self._cls = cls
 
     def check(self, spec: DecoratorSpec, flow: FlowDef, step: StepDef) -> None:
-        self._cls._make(spec, f"step {step.name}")
+        self._cls._make(spec, where(step))
 
     def around(self, spec: DecoratorSpec, state: TaskState, body: Callable[[], None]) -> None:
-        made, name, flow = self._cls._make(spec, f"step {state.step.name}"), state.step.name, flow_of(state)
+        made, name, flow = self._cls._make(spec, where(state.step)), state.step.name, flow_of(state)
         asked = made.pre_step(name, flow, state.inputs)
         after = made.post_step
         try:

@@ -41,7 +41,7 @@ def _needed(state: TaskState, name: str, what: str) -> Any:
         return load(state, name)
     except KeyError:
         raise InvalidNextException(
-            f'Step {state.step.name}: {what} = "{name}" names an artifact that does not exist. Set self${name} first.'
+            f'Step {state.step.name}: {what} = "{name}" names an artifact that does not exist. {state.advise_on(name)}'
         ) from None
 
 

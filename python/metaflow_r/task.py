@@ -123,16 +123,8 @@ def _get(name: Any) -> Any:
 
 
 def _absent(state: TaskState, name: str) -> str:
-    import difflib
-
-    known = [one for one in state.names() if not one.startswith("_")]
-    near = difflib.get_close_matches(name.replace(".", "_"), known, 1, 0.75)
-    if near:
-        advice = f'Did you mean "{near[0]}"?'
-    elif state.step.is_join:
-        advice = f"In a join, take it from one of the inputs (inputs[[1]]${name})"
-        advice += " or call merge_artifacts(self, inputs) first."
-    elif not name.isidentifier() and name.replace(".", "_").isidentifier():
+    advice = state.advise_on(name)
+    if "mean" not in advice and not name.isidentifier() and name.replace(".", "_").isidentifier():
         advice = f"Names of artifacts have no dots: use self${name.replace('.', '_')}."
     else:
         advice = f"Set self${name} in this step before it is used, or in a step that leads here."

@@ -17,7 +17,7 @@ from typing import NamedTuple
 UPDATE = bool(os.environ.get("UPDATE_SNAPSHOTS"))
 SEEN = re.compile(  # of a run, what says that all is well
     r"Metaflow \S+ executing |Validating your flow|The graph looks good|Workflow starting|"
-    r"(\[\S+\] )?Task (is starting\.|finished successfully\.)$|Done!$"
+    r"(Failed|Log|Resume): |(\[\S+\] )?Task (is starting\.|finished successfully\.)$|Done!$"
 )
 
 

@@ -17,7 +17,8 @@ from metaflow_core.cli.option_defaults import ALIASES, command_defaults, option_
 from metaflow_core.decorators.resolve import attach, flow_decorators
 from metaflow_core.engine.streams import flush_streams
 from metaflow_core.graph.model import FlowDef
-from metaflow_core.metadata.backend import Backend, open_backend
+from metaflow_core.metadata.backend import Backend, open_backend, store_variables
+from metaflow_core.names import near
 
 # Each command is loaded when it is used.
 COMMANDS = {
@@ -47,6 +48,8 @@ class FlowContext:
     def __init__(self, flow: FlowDef, program: Sequence[str]) -> None:
         self.flow = flow
         self.program = list(program)
+        self.session: str | None = None  # of R: the variable that holds the flow
+        self.passed_on = False  # another program shows on a terminal what this one writes into a file
         self.quiet = False
         self.arguments: list[str] = []  # options before the command, to start the program again with
         self.flow_options: dict[str, Any] = {}
@@ -87,11 +90,9 @@ class FlowCommands(click.Group):
         try:
             name, command, words = super().resolve_command(ctx, args)
         except click.UsageError as error:
-            import difflib
-
-            near = difflib.get_close_matches(args[0], list(COMMANDS), 1)
-            if near and "No such command" in str(error):
-                raise click.UsageError(f"No such command {args[0]!r}. Did you mean {near[0]!r}?", ctx) from None
+            close = near(args[0], COMMANDS)
+            if close and "No such command" in str(error):
+                raise click.UsageError(f"No such command {args[0]!r}. Did you mean {close!r}?", ctx) from None
             raise
         if command is not None and not command.hidden:  # hidden ones are called by programs, which say all they mean
             more = command_defaults(command, [str(name)], self.params)
@@ -148,8 +149,8 @@ def command_line(flow: FlowDef) -> click.Group:
     options: list[click.Parameter] = [
         click.Option(["--quiet"], is_flag=True, help="Do not print banners."),
         click.Option(["--metadata"], metavar="URL", help="Metadata database: sqlite:///PATH, or local."),
-        click.Option(["--datastore"], metavar="URL", help="Artifact store: local, a path or a URL."),
-        click.Option(["--datastore-root"], metavar="DIR", help="Directory that holds .metaflow."),
+        click.Option(["--datastore"], metavar="URL", help="Artifact store: local, s3, gs, azure, a path or a URL."),
+        click.Option(["--datastore-root"], metavar="PLACE", help="Directory that holds .metaflow, or where s3, gs or azure is."),
         click.Option(["--environment"], metavar="NAME", help="Packages of steps: local, pypi, conda or uv."),
         click.Option(["--package-suffixes"], metavar="LIST", help="File endings that a deployment packages."),
         with_option(),
@@ -175,10 +176,7 @@ def _before_command(ctx: click.Context, /, **options: Any) -> None:
     # The rest of the program, the tasks and what they start find the same place through the settings, and nowhere else.
     for name in ALIASES:
         os.environ.pop(f"METAFLOW_{name}", None)
-    if options["datastore_root"]:
-        os.environ["METAFLOW_DATASTORE_SYSROOT_LOCAL"] = os.path.abspath(options["datastore_root"])
-    if options["datastore"]:
-        os.environ["METAFLOW_DEFAULT_DATASTORE"] = options["datastore"]
+    os.environ.update(store_variables(options["datastore"], options["datastore_root"]))
     if options["metadata"] not in (None, "local"):
         os.environ["METAFLOW_METADATA_URL"] = options["metadata"]
     context.environment = options["environment"]
@@ -257,16 +255,20 @@ def main(flow: FlowDef, program: Sequence[str], arguments: Sequence[str] | None 
     sys.exit(code)
 
 
-def execute(flow: FlowDef, program: Sequence[str], arguments: list[str]) -> int:
-    """Carry out a command line and return the exit code."""
+def execute(
+    flow: FlowDef, program: Sequence[str], arguments: list[str], session: str | None = None, passed_on: bool = False
+) -> int:
+    """Carry out a command line and return the exit code. See ``FlowContext`` for ``session`` and ``passed_on``."""
     _open_standard_streams()
+    context = FlowContext(flow, program)
+    context.session, context.passed_on = session, passed_on
     try:
         group = command_line(flow)
         name = os.path.basename(flow.file or program[-1])
         code = group.main(
             arguments,
             prog_name=name,
-            obj=FlowContext(flow, program),
+            obj=context,
             standalone_mode=False,
             default_map=option_defaults(group.params),
         )
@@ -274,6 +276,8 @@ def execute(flow: FlowDef, program: Sequence[str], arguments: list[str]) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
+        if isinstance(error, click.NoSuchOption):
+            error = _at_its_place(group, error)
         with_source(error).show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
@@ -286,6 +290,22 @@ def execute(flow: FlowDef, program: Sequence[str], arguments: list[str]) -> int:
         # The reader has gone (`show | head`). Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
+
+
+def _at_its_place(group: click.Group, error: click.NoSuchOption) -> click.UsageError:
+    """Says of an option that exists, and was given before the command or after it, where it goes."""
+    ctx = error.ctx
+    if ctx is None or (ctx.parent is not None and ctx.parent.command is not group):
+        return error
+    name, program = error.option_name, ctx.find_root().info_name
+    if ctx.command is group:
+        run = group.get_command(ctx, "run")
+        if run is None or not any(name in option.opts for option in run.params):
+            return error
+        return click.UsageError(f"{name} goes after the command: {program} run {name} ...", ctx)
+    if not any(name in option.opts for option in group.params):
+        return error
+    return click.UsageError(f"{name} goes before the command: {program} {name} ... {ctx.info_name}", ctx)
 
 
 def _open_standard_streams() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
 from metaflow_core import __version__, settings
 from metaflow_core.errors import MetaflowException
+from metaflow_core.names import near
 
 # Imported when asked for, so that one command does not wait for what another one needs.
 COMMANDS = {
@@ -38,6 +40,12 @@ class LazyGroup(click.Group):
         module, _, name = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(import_module(module), name)
         return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:
+        close = None if args[0] in COMMANDS or args[0].startswith("-") else near(args[0], COMMANDS)
+        if close is not None:
+            raise click.UsageError(f"No such command {args[0]!r}. Did you mean {close!r}?", ctx)
+        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from metaflow_core import identity
+from metaflow_core import identity, settings
 from metaflow_core.cli.environments import make, wanted
 from metaflow_core.cli.flow import FlowContext, with_option
+from metaflow_core.cli.showing import json_log_option, showing
 from metaflow_core.decorators.resolve import attach, check_decorators, mutate
 from metaflow_core.engine.run import RunOptions, create_run, execute, open_processes
 from metaflow_core.engine.scheduler import Limits
@@ -30,6 +31,7 @@ def run_options() -> list[click.Parameter]:
             ["--max-log-size"], type=count, default=10, show_default=True, help="Most output of a task, in MB."
         ),
         with_option(),
+        json_log_option(),
         click.Option(["--run-id-file"], type=click.Path(dir_okay=False), help="Write the run id to this file."),
         click.Option(["--runner-attribute-file"], type=click.Path(dir_okay=False), hidden=True),
         click.Option(
@@ -43,6 +45,7 @@ def prepare(context: FlowContext, options: dict[str, Any]) -> RunOptions:
     attach(context.flow, options["with_"])
     mutate(context.flow)
     identity.user()
+    settings.get("LAUNCHER")  # what is wrong with it must not be found out by a process that is to start tasks
     lint(context.flow)
     check_decorators(context.flow)
     context.banner("The graph looks good.")
@@ -62,6 +65,7 @@ def prepare(context: FlowContext, options: dict[str, Any]) -> RunOptions:
         attribute_file=options["runner_attribute_file"],
         flow_options=context.flow_options,
         program=[*context.program, "--quiet", *arguments],
+        showing=showing(context, options),
     )
 
 

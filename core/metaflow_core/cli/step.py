@@ -17,6 +17,7 @@ from metaflow_core.errors import CommandException
 from metaflow_core.graph.model import FlowDef
 from metaflow_core.graph.parameter_options import options_for
 from metaflow_core.graph.parameters import ParameterContext, evaluate
+from metaflow_core.names import advise
 
 
 @click.command("step", hidden=True)
@@ -43,7 +44,7 @@ def step_command(
     """Run one attempt of one task of an existing run."""
     make_streams()
     if name not in context.flow:
-        raise CommandException(f"There is no step {name!r}. Steps: {', '.join(context.flow.steps)}.")
+        raise CommandException(f"There is no step {name!r}. {advise(name, context.flow.steps, 'Steps')}")
     stay_in_project(context.backend)
     if context.flow.configs:
         from metaflow_core.cli.configs import take_configs

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from metaflow_core.decorators.interface import StepDecorator
+from metaflow_core.decorators.interface import Needs, StepDecorator
 from metaflow_core.errors import InvalidDecoratorAttribute, MetaflowException, TimeoutException
 from metaflow_core.names import is_identifier, show
 
@@ -44,15 +44,19 @@ class Catch(StepDecorator):
     def check(self, flow: FlowDef, step: StepDef) -> None:
         if step.transition is not None and step.transition.kind in ("foreach", "parallel", "switch"):
             raise MetaflowException(
-                f"@catch can't stand on step {step.name}: after a failure it is unknown where it leads. "
+                f"@catch can't stand on {self.where}: after a failure it is unknown where it leads. "
                 f"Move the code that may fail to a step of its own."
             )
         var = self.attributes["var"]
         if var is not None and not is_identifier(var):
-            raise InvalidDecoratorAttribute(f"@catch on step {step.name}: var must name an artifact, not {show(var)}.")
-        if var in {"name", *flow.constants, *(given.artifact for given in flow.given)}:
+            raise InvalidDecoratorAttribute(f"@catch on {self.where}: var must name an artifact, not {show(var)}.")
+        if var == "name":
             raise InvalidDecoratorAttribute(
-                f"@catch on step {step.name}: var={var!r} is a parameter, a config or a constant of the flow. "
+                f"@catch on {self.where}: the artifact 'name' is the name of the flow. Choose another name."
+            )
+        if var in {*flow.constants, *(given.artifact for given in flow.given)}:
+            raise InvalidDecoratorAttribute(
+                f"@catch on {self.where}: var={var!r} is a parameter, a config or a constant of the flow. "
                 "Choose another name."
             )
 
@@ -90,7 +94,7 @@ class Timeout(StepDecorator):
     def check(self, flow: FlowDef, step: StepDef) -> None:
         if self.limit <= 0:
             raise InvalidDecoratorAttribute(
-                f"@timeout on step {step.name} needs a time: seconds, minutes or hours above 0."
+                f"@timeout on {self.where} needs a time: seconds, minutes or hours above 0."
             )
 
     @property
@@ -117,25 +121,44 @@ class Environment(StepDecorator):
     def check(self, flow: FlowDef, step: StepDef) -> None:
         variables = self.attributes["vars"]
         if not isinstance(variables, Mapping):
-            raise InvalidDecoratorAttribute(f"@environment on step {step.name}: vars must be a dict of variables.")
+            raise InvalidDecoratorAttribute(
+                f"@environment on {self.where}: vars must be names and values, as in vars={{'STAGE': 'test'}}."
+            )
         for key, value in variables.items():
             if not isinstance(key, str) or not key or "=" in key or "\0" in f"{key}{value}":
-                raise InvalidDecoratorAttribute(f"@environment on step {step.name}: {show(key)} can't name a variable.")
+                raise InvalidDecoratorAttribute(f"@environment on {self.where}: {show(key)} can't name a variable.")
 
     def before(self, state: TaskState) -> None:
         os.environ.update({key: str(value) for key, value in self.attributes["vars"].items()})
 
 
 class Resources(StepDecorator):
-    """What a task needs; a compute plugin may use it. Units: ``memory``, ``disk`` and ``shared_memory`` in MB."""
+    """What a task needs. Units: ``memory``, ``disk`` and ``shared_memory`` in MB.
+
+    A hint for plugins that run tasks elsewhere; on this machine it is enforced with ``METAFLOW_ENFORCE_RESOURCES``.
+    """
 
     name = "resources"
     defaults = {"cpu": 1, "gpu": 0, "disk": None, "memory": 4096, "shared_memory": None}
 
+    def __init__(self, given: Mapping[str, Any], where: str) -> None:
+        super().__init__(given, where)
+        self._limits_memory = given.get("memory") is not None
+
     def check(self, flow: FlowDef, step: StepDef) -> None:
         for key, value in self.attributes.items():
             if value is not None:
-                self.number(key)
+                self.number(key, whole=key == "gpu")
+
+    @property
+    def needs(self) -> Needs:
+        """The memory only when the user has said it: the default is meant for machines that are made for the task."""
+        cpu, gpu = self.attributes["cpu"], self.attributes["gpu"]
+        return Needs(
+            0 if cpu is None else float(self.number("cpu")),
+            float(self.number("memory")) if self._limits_memory else None,
+            0 if gpu is None else int(self.number("gpu", whole=True)),
+        )
 
 
 class Gang(NamedTuple):

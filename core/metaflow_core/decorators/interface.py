@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from metaflow_core.errors import InvalidDecoratorAttribute
-from metaflow_core.names import show
+from metaflow_core.names import advise, show
 
 if TYPE_CHECKING:
     from metaflow_core.engine.state import TaskState
@@ -23,6 +23,14 @@ class EnvironmentRequest(NamedTuple):
     options: Mapping[str, Any] = {}  # of this provider alone; JSON can express them
 
 
+class Needs(NamedTuple):
+    """What a task asks for of the machine on which it runs."""
+
+    cpu: float = 0  # cores
+    memory: float | None = None  # MB; None: it was not said
+    gpu: int = 0
+
+
 class Decorator:
     """The arguments of a decorator, checked against its defaults.
 
@@ -37,10 +45,8 @@ class Decorator:
         self.where = where  # "step train" or "flow TrainFlow", for messages
         for key in given:
             if key not in self.defaults:
-                known = ", ".join(self.defaults) or "none"
-                raise InvalidDecoratorAttribute(
-                    f"@{self.name} on {where} does not take {key!r}. Its arguments: {known}."
-                )
+                advice = advise(key, self.defaults, "Its arguments")
+                raise InvalidDecoratorAttribute(f"@{self.name} on {where} does not take {key!r}. {advice}")
         self.attributes: dict[str, Any] = {**self.defaults, **given}
 
     def secret_arguments(self) -> list[str]:
@@ -91,6 +97,11 @@ class StepDecorator(Decorator):
     @property
     def seconds(self) -> float | None:
         """After this time the scheduler kills an attempt, whatever its code does."""
+        return None
+
+    @property
+    def needs(self) -> Needs | None:
+        """What a task of the step needs of its machine; None: whatever there is."""
         return None
 
     @property

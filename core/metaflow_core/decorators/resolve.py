@@ -17,6 +17,7 @@ from metaflow_core.errors import (
     UnknownStepDecoratorException,
 )
 from metaflow_core.graph.model import DecoratorSpec, FlowDef, StepDef
+from metaflow_core.graph.paths import shown_path
 from metaflow_core.plugins import hook
 
 
@@ -51,18 +52,28 @@ def step_decorators(step: StepDef) -> list[StepDecorator]:
     seen: set[str] = set()
     for spec in step.decorators:
         if spec.code is not None:
-            found.append(UserDecorator(spec, f"step {step.name}"))
+            found.append(UserDecorator(spec, where(step)))
             continue
         if spec.name not in known:
             raise UnknownStepDecoratorException(
-                f"@{spec.name} on step {step.name} is unknown. {_suggest(spec.name, known)}"
+                f"@{spec.name} on {where(step)} is unknown. {_suggest(spec.name, known)}"
             )
         cls = known[spec.name]
         if spec.name in seen and not cls.repeatable:
-            raise DuplicateStepDecoratorException(f"Step {step.name} has @{spec.name} twice; it may stand there once.")
+            raise DuplicateStepDecoratorException(
+                f"@{spec.name} on {where(step)} stands there twice. Keep one of them."
+            )
         seen.add(spec.name)
-        found.append(cls(spec.attributes, f"step {step.name}"))
+        found.append(cls(spec.attributes, where(step)))
     return found
+
+
+def where(target: StepDef | FlowDef) -> str:
+    """What a decorator stands on, for messages: ``step train (flow.py, line 12)``."""
+    what = "step" if isinstance(target, StepDef) else "flow"
+    location = target.location
+    at = "" if location is None else f" ({shown_path(location.file)}, line {location.line})"
+    return f"{what} {target.name}{at}"
 
 
 def has_secrets(step: StepDef) -> bool:
@@ -76,13 +87,13 @@ def flow_decorators(flow: FlowDef) -> list[FlowDecorator]:
     for spec in flow.decorators:
         if spec.code is not None:
             raise UnknownFlowDecoratorException(
-                f"@{spec.name} on flow {flow.name} is a decorator of steps. Give it to the steps."
+                f"@{spec.name} on {where(flow)} is a decorator of steps. Give it to the steps."
             )
         if spec.name not in known:
             raise UnknownFlowDecoratorException(
-                f"@{spec.name} on flow {flow.name} is unknown. {_suggest(spec.name, known)}"
+                f"@{spec.name} on {where(flow)} is unknown. {_suggest(spec.name, known)}"
             )
-    return [known[spec.name](spec.attributes, f"flow {flow.name}") for spec in flow.decorators]
+    return [known[spec.name](spec.attributes, where(flow)) for spec in flow.decorators]
 
 
 def check_decorators(flow: FlowDef) -> None:
@@ -117,7 +128,7 @@ def mutate(flow: FlowDef) -> None:
     for step in flow:
         for i, spec in enumerate(step.decorators):
             if spec.code is None and "." in spec.name:  # where code of another language can't be named otherwise
-                named = of_module(spec.name, f"@{spec.name} on step {step.name}", folder)
+                named = of_module(spec.name, f"@{spec.name} on {where(step)}", folder)
                 step.decorators[i] = spec if named is None else named(spec.attributes)
     while flow.mutators:
         spec = flow.mutators.pop(0)
@@ -143,7 +154,10 @@ def parse(text: str, folder: str | None = None) -> DecoratorSpec:
     known = step_decorator_classes()
     of_user = None if name in known else of_module(name, f"--with {text}", folder)
     if name not in known and of_user is None:
-        raise UnknownStepDecoratorException(f"--with {text}: there is no decorator {name!r}. {_suggest(name, known)}")
+        advice = _suggest(name, known)
+        if name in flow_decorator_classes():
+            advice = f"@{name} is a decorator of flows: write it above the flow."
+        raise UnknownStepDecoratorException(f"--with {text}: there is no step decorator {name!r}. {advice}")
     attributes = {}
     for part in filter(None, _split(rest)):
         key, equals, value = part.partition("=")
@@ -155,7 +169,9 @@ def parse(text: str, folder: str | None = None) -> DecoratorSpec:
             attributes[key.strip()] = value
     if of_user is not None:
         return of_user(attributes)
-    if known[name].has_secrets and known[name](attributes, "--with").secret_arguments():
+    if not known[name].has_secrets:
+        known[name](attributes, f"the command line (--with {text})")
+    elif known[name](attributes, "--with").secret_arguments():
         raise CommandException(
             f"--with {name}: a secret does not belong on a command line, where everybody on this machine can read it. "
             f"Name where it is instead: --with {name}:sources=env.DB_PASSWORD"

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, overload
 from weakref import WeakValueDictionary
 
 from metaflow_core.metadata import recording
-from metaflow_core.metadata.contents import COLUMNS, stored
-from metaflow_core.names import show
+from metaflow_core.metadata.contents import COLUMNS, in_store, stored
+from metaflow_core.names import advise, show
 from metaflow_core.values import decode, losses
 
 if TYPE_CHECKING:
     from metaflow_core.engine.state import TaskState
     from metaflow_core.metadata.database import Row
 
+AHEAD, SMALL = 64, 1 << 20  # so many artifacts of at most so many bytes are fetched before they are used
 PAGE = 256  # inputs of which one query loads what is asked of one of them
 
 Parent = tuple[int, int, str, str]  # pk, attempt, step, frames as JSON
@@ -28,14 +29,14 @@ class _Pages:
     def __init__(self, load: Callable[[int, int], dict[int, Any]]) -> None:
         self._load = load
         self._first = -1
-        self._page: dict[int, Any] = {}
+        self.page: dict[int, Any] = {}
 
     def __getitem__(self, position: int) -> Any:
         first = position - position % PAGE
         if first != self._first:
-            self._page = self._load(first, first + PAGE)
+            self.page = self._load(first, first + PAGE)
             self._first = first
-        return self._page[position]
+        return self.page[position]
 
 
 class JoinInput:
@@ -84,9 +85,18 @@ class JoinInput:
             return self._get(name)
         except KeyError:
             raise AttributeError(
-                f"The branch {self._step} (input {self._position}) of the join {self._inputs._state.step.name} has no "
-                f"artifact {name!r}. It has: {', '.join(self._names())}."
+                f"The branch {self._step!r} (input {self._position}) of the join {self._inputs._state.step.name!r} "
+                f"has no artifact {name!r}. {advise(name, self._names(), 'It has')}"
             ) from None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name.startswith("_"):
+            object.__setattr__(self, name, value)
+            return
+        raise AttributeError(
+            f"{name!r} can't be set on an input of the join {self._inputs._state.step.name!r}: what the branches have "
+            f"stored stays as it is. Set it on `self`."
+        )
 
     def __contains__(self, name: object) -> bool:
         return name in self._names()
@@ -114,6 +124,8 @@ class Inputs(Sequence[JoinInput]):
         self._count = count
         self._parents = _Pages(load)
         self._columns: dict[str, _Pages] = {}
+        self._last: dict[str, int] = {}  # by artifact: whose was loaded last,
+        self._ahead: dict[str, int] = {}  # and the first that was not asked for ahead
         few = count <= PAGE
         self._inputs: MutableMapping[int, JoinInput] = {} if few else WeakValueDictionary()
         if few:  # of more, some come from the same step, or there are more branches than a flow has steps
@@ -134,7 +146,8 @@ class Inputs(Sequence[JoinInput]):
             position = range(self._count)[key]
         except IndexError:
             raise IndexError(
-                f"The join {self._state.step.name} has {self._count} inputs, so there is no inputs[{key}]."
+                f"The join {self._state.step.name!r} has no input {key!r}. It has {len(self)}, "
+                f"from 0 to {len(self) - 1}."
             ) from None
         found = self._inputs.get(position)
         if found is None:
@@ -154,10 +167,10 @@ class Inputs(Sequence[JoinInput]):
         steps = Counter(self._steps())
         if steps[name]:
             raise AttributeError(
-                f"The join {self._state.step.name} has {steps[name]} inputs from {name}: use inputs[i]."
+                f"The join {self._state.step.name!r} has {steps[name]} inputs from {name!r}: use inputs[i]."
             )
         raise AttributeError(
-            f"The join {self._state.step.name} has no input {show(name)}. Its inputs come from: {', '.join(steps)}."
+            f"The join {self._state.step.name!r} has no input {show(name)}. Its inputs come from: {', '.join(steps)}."
         )
 
     def __dir__(self) -> list[str]:
@@ -184,8 +197,16 @@ class Inputs(Sequence[JoinInput]):
             return self._state.get(name, language)
         if name not in self._columns:
             self._columns[name] = _Pages(lambda first, end: self._load_column(name, first, end))
+        row = self._columns[name][position]
+        if position == self._last.get(name, -2) + 1 and position >= self._ahead.get(name, 0) and in_store(row):
+            # One after the other: a store that is far away gets those that come next at once.
+            self._ahead[name] = position + AHEAD
+            page = self._columns[name].page
+            rows = [page[i] for i in range(position, position + AHEAD) if i in page]
+            self._state.backend.storage.prefetch([key for row in rows if (key := in_store(row, SMALL))])
+        self._last[name] = position
         with losses.about(f"the artifact {name!r}"):
-            return decode(stored(self._columns[name][position], self._state.backend.storage), language=language)
+            return decode(stored(row, self._state.backend.storage), language=language)
 
     def _load_column(self, name: str, first: int, end: int) -> dict[int, Row]:
         columns = ", ".join(f"c.{column}" for column in COLUMNS.split(", "))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from metaflow_core.engine.inputs import Inputs, JoinInput
@@ -11,7 +11,7 @@ from metaflow_core.errors import (
     MissingInMergeArtifactsException,
     UnhandledInMergeArtifactsException,
 )
-from metaflow_core.names import show
+from metaflow_core.names import advise, show
 
 if TYPE_CHECKING:
     from metaflow_core.engine.state import TaskState
@@ -27,17 +27,17 @@ def merged(state: TaskState, inputs: Any, exclude: Sequence[str], include: Seque
     if state.inputs is None:
         raise MergeArtifactsException(
             f"merge_artifacts was called in step {state.step.name}, which is no join: only a step that takes inputs "
-            f"can merge them. (MergeArtifactsException)"
+            f"can merge them."
         )
     if include and exclude:
-        raise MergeArtifactsException("merge_artifacts takes include or exclude, not both. (MergeArtifactsException)")
+        raise MergeArtifactsException("merge_artifacts takes include or exclude, not both.")
     contents: dict[str, set[int]] = {}
     for name, pk in state.inputs._artifacts(_positions(state, inputs)):
         contents.setdefault(name, set()).add(pk)
     missing = [name for name in include if name not in contents and not state.has(name)]
     if missing:
         raise MissingInMergeArtifactsException(
-            f"merge_artifacts in step {state.step.name}: no branch has {', '.join(missing)}.", missing
+            f"merge_artifacts in step {state.step.name}: no branch has {_missing(missing, contents)}", missing
         )
     wanted = {
         name: pks
@@ -52,6 +52,11 @@ def merged(state: TaskState, inputs: Any, exclude: Sequence[str], include: Seque
             unhandled,
         )
     return {name: min(pks) for name, pks in wanted.items()}
+
+
+def _missing(missing: Sequence[str], known: Iterable[str]) -> str:
+    advice = [advise(name, known, "The branches have") for name in missing]
+    return f"{', '.join(missing)}. {' '.join(dict.fromkeys(advice))}"
 
 
 def _positions(state: TaskState, inputs: Any) -> Sequence[int]:

@@ -17,6 +17,7 @@ from metaflow_core.engine.inputs import Inputs
 from metaflow_core.engine.merge import merged
 from metaflow_core.errors import InvalidNextException, UnserializableValue
 from metaflow_core.graph.model import FlowDef, StepDef, Transition
+from metaflow_core.graph.spelling import spelling
 from metaflow_core.metadata import recording
 from metaflow_core.metadata.contents import content, stored
 from metaflow_core.values import decode, encode, losses
@@ -145,6 +146,16 @@ class TaskState:
         """The names of the artifacts the task has now."""
         return list(dict.fromkeys([*self.parameters, *self._inherited, *self._set]))
 
+    def advise_on(self, name: str) -> str:
+        """What to do about an artifact ``name`` that the task does not have, in the language of its step."""
+        near = names.near(name.replace(".", "_"), [one for one in self.names() if not one.startswith("_")])
+        say = spelling(self.step.language)
+        if near is not None:
+            return f"Did you mean {say.artifact(near)}?"
+        if self.step.is_join:
+            return f"In a join, take it from one of the inputs ({say.of_input(name)}) or call {say.merge} first."
+        return f"Set {say.artifact(name)} in this step before it is used, or in a step that leads here."
+
     def changes(self) -> dict[str, Any]:
         """The artifacts that the step has set."""
         return {name: value for name, (value, _) in self._set.items()}
@@ -239,7 +250,7 @@ class TaskState:
             return self.get(name, self.step.language)
         except KeyError:
             raise InvalidNextException(
-                f"Step {self.step.name}: {what}={name!r} names an artifact that does not exist. Set self.{name} first."
+                f"Step {self.step.name}: {what}={name!r} names an artifact that does not exist. {self.advise_on(name)}"
             ) from None
 
     # --- the end of the task ---------------------------------------------------------------------------------------

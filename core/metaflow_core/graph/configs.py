@@ -13,8 +13,10 @@ from metaflow_core.errors import MetaflowException, MetaflowUsageError, Paramete
 from metaflow_core.graph.config_file import Malformed, ending, parse, parser_of, read_text
 from metaflow_core.graph.delayed import is_delayed, resolve
 from metaflow_core.graph.model import ConfigDef, DecoratorSpec, FlowDef
+from metaflow_core.graph.parameters import where
 from metaflow_core.graph.paths import shown_path
-from metaflow_core.names import show
+from metaflow_core.graph.raised import told
+from metaflow_core.names import advise, show
 
 PATHS, VALUES = "METAFLOW_FLOW_CONFIG", "METAFLOW_FLOW_CONFIG_VALUE"
 _TEXT_ENDINGS = (".json", ".toml", ".yaml", ".yml")
@@ -145,7 +147,7 @@ def _parsed(config: ConfigDef, text: str, of_ending: str, is_file: bool) -> Any:
             return parser(text)
         except Exception as error:
             raise ParameterFieldFailed(
-                f"The parser of config {config.name!r} raised {type(error).__name__}: {error}"
+                f"The parser of config {config.name!r}{where(config)} raised {told(error)}"
             ) from error
     if not config.plain or of_ending in _TEXT_ENDINGS:
         return parse(text, of_ending)
@@ -192,12 +194,9 @@ def _check_known(flow: FlowDef, name: str, option: str) -> None:
     names = [config.name for config in flow.configs]
     if name in names:
         return
-    import difflib
-
-    near = difflib.get_close_matches(name, names, 1)
-    advice = f"Did you mean {near[0]!r}?" if near else f"Its configs: {', '.join(names) or 'none'}."
+    advice = advise(name, names, "Its configs")
     raise MetaflowUsageError(f"{option}: the flow {flow.name!r} has no config {name!r}. {advice}")
 
 
 def _refuse(config: ConfigDef, problem: str) -> NoReturn:
-    raise MetaflowException(f"Config {config.name!r}: {problem}")
+    raise MetaflowException(f"Config {config.name!r}{where(config)}: {problem}")

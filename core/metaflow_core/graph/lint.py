@@ -12,7 +12,7 @@ from metaflow_core.graph.parameters import check_parameters
 from metaflow_core.graph.paths import shown_path
 from metaflow_core.graph.spelling import Spelling, spelling
 from metaflow_core.graph.splits import Unbalanced, find_splits
-from metaflow_core.names import MAX_NAME, is_identifier, show
+from metaflow_core.names import MAX_NAME, advise, is_identifier, show
 
 RESERVED_STEPS = ("name", "next", "input", "index", "cmd", "foreach_stack", "merge_artifacts")
 
@@ -154,7 +154,8 @@ class _Lint:
         if transition.kind == "parallel" and transition.num_parallel is not None and transition.num_parallel < 1:
             return f"num_parallel must be at least 1, not {transition.num_parallel}."
         if transition.kind == "switch":
-            example = self.say.switch([*targets, *(s for s in self.flow.steps if s not in targets)][:2])
+            others = [s.name for s in self.flow if s.name not in targets and not s.is_start]
+            example = self.say.switch([*targets, *others, "other"][:2])
             if len(transition.cases) < 2:
                 return f"a choice of steps needs at least two cases, as in {example}."
             if len(dict(transition.cases)) < len(transition.cases) or set(targets) != set(
@@ -170,10 +171,7 @@ class _Lint:
     def targets(self, step: StepDef) -> None:
         for target in step.targets:
             if target not in self.flow:
-                import difflib
-
-                near = difflib.get_close_matches(target, list(self.flow.steps), 1)
-                advice = f"Did you mean {near[0]!r}?" if near else f"Steps: {', '.join(self.flow.steps)}."
+                advice = advise(target, self.flow.steps, "Steps")
                 self.refuse(step, f"it leads to {target!r}, which is no step of the flow. {advice}", True)
             if self.flow[target].is_start and target != step.name:
                 self.refuse(step, f"it leads back to the first step, {target!r}. A flow has no cycles.", True)
@@ -223,7 +221,12 @@ class _Lint:
         try:
             find_splits(self.flow)
         except Unbalanced as error:
-            remedies = {"join": f" Make it one: {self.say.join(error.step.name)}", "no_join": f" {self.say.no_join}"}
+            join = f" Make it one: {self.say.join(error.step.name)}"
+            if error.step.is_end:
+                join = (
+                    f" Put a join before it, which {self.say.leads_to(error.step.name)} ends: {self.say.join('join')}"
+                )
+            remedies = {"join": join, "no_join": f" {self.say.no_join}"}
             self.refuse(error.step, str(error) + remedies.get(error.remedy, ""))
 
     def parallel(self, step: StepDef) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from metaflow_core.errors import MetaflowException, ParameterFieldFailed, ParameterFieldTypeMismatch
 from metaflow_core.graph.model import ParameterDef
+from metaflow_core.graph.raised import told
 from metaflow_core.names import show
 
 
@@ -38,8 +39,8 @@ def read_file(parameter: ParameterDef, path: Any) -> Any:
         return function(content)
     except Exception as error:
         raise ParameterFieldFailed(
-            f"The parser of parameter {parameter.name!r} raised {type(error).__name__} for the file {str(path)!r}: "
-            f"{error}"
+            f"The parser of parameter {parameter.name!r} could not take the file {str(path)!r}. It raised "
+            f"{told(error)}"
         ) from error
 
 

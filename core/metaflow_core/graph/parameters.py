@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from metaflow_core import settings
 from metaflow_core.errors import (
-    MetaflowException,
+    LintWarn,
     MetaflowUsageError,
     ParameterFieldFailed,
     ParameterFieldTypeMismatch,
@@ -17,6 +17,7 @@ from metaflow_core.errors import (
 from metaflow_core.graph.model import ConfigDef, Delayed, FlowDef, ParameterDef
 from metaflow_core.graph.parameter_file import read_file
 from metaflow_core.graph.paths import shown_path
+from metaflow_core.graph.raised import told
 from metaflow_core.names import is_identifier, show
 
 RESERVED_NAMES = frozenset(
@@ -71,7 +72,7 @@ def key(parameter: ParameterDef) -> str:
 
 
 def check_parameters(flow: FlowDef) -> None:
-    """Raise ``MetaflowException`` for the first parameter, or config, whose name, type or default can't work."""
+    """Raise ``LintWarn`` for the first parameter, or config, whose name, type or default can't work."""
     seen: dict[str, ParameterDef | ConfigDef] = {}
     for parameter in flow.given:
         _check_name(parameter)
@@ -105,7 +106,9 @@ def kind(parameter: ParameterDef) -> str:
     if hasattr(given, "convert") and not isinstance(given, type):
         return "click"
     _refuse(
-        parameter, f"type={show(given)} is no type of a parameter. Use str, int, float, bool, JSONType or a click type."
+        parameter,
+        f"type={given.__name__ if isinstance(given, type) else show(given)} is no type of a parameter. "
+        f"Use str, int, float, bool, JSONType or a click type.",
     )
 
 
@@ -184,12 +187,12 @@ def _default(parameter: ParameterDef, context: ParameterContext, required: bool)
             default = default(context._replace(parameter_name=parameter.name))
         except Exception as error:
             raise ParameterFieldFailed(
-                f"The function that computes the default of parameter {parameter.name!r}{_where(parameter)} raised "
-                f"{type(error).__name__}: {error}"
+                f"The function that computes the default of parameter {parameter.name!r}{where(parameter)} raised "
+                f"{told(error)}"
             ) from error
         if default is not None and not _fits(parameter, default):
             raise ParameterFieldTypeMismatch(
-                f"The function that computes the default of parameter {parameter.name!r}{_where(parameter)} returned "
+                f"The function that computes the default of parameter {parameter.name!r}{where(parameter)} returned "
                 f"{show(default)}, a {type(default).__name__}; the parameter is of type {kind(parameter)}. "
                 f"Let it return that type, or give the parameter a type."
             )
@@ -197,7 +200,11 @@ def _default(parameter: ParameterDef, context: ParameterContext, required: bool)
         if parameter.required and required:
             raise MetaflowUsageError(f"The parameter {parameter.name!r} is required: give it a value.")
         return None
-    return convert(parameter, default)
+    try:
+        return convert(parameter, default)
+    except ParameterFieldTypeMismatch as error:
+        begin = f"Parameter {parameter.name!r}"
+        raise type(error)(str(error).replace(begin, begin + where(parameter), 1), *_place(parameter)) from None
 
 
 def _fits(parameter: ParameterDef, default: Any) -> bool:
@@ -219,7 +226,7 @@ def _check_name(parameter: ParameterDef | ConfigDef) -> None:
     if not is_identifier(parameter.artifact):
         _refuse(parameter, f"{show(parameter.artifact)} can't name an artifact.")
     if parameter.name.lower().replace("_", "-") in RESERVED_NAMES or parameter.artifact in RESERVED_ARTIFACTS:
-        _refuse(parameter, "the name is reserved. Rename it.")
+        _refuse(parameter, "the name is reserved, because it means something else in a command or a step. Rename it.")
 
 
 def _check_type(parameter: ParameterDef) -> None:
@@ -234,7 +241,7 @@ def _check_type(parameter: ParameterDef) -> None:
         return
     if not _fits(parameter, default):
         raise ParameterFieldTypeMismatch(
-            f"Parameter {parameter.name!r}{_where(parameter)}: the default {show(default)} is a "
+            f"Parameter {parameter.name!r}{where(parameter)}: the default {show(default)} is a "
             f"{type(default).__name__}, but the type is {of_kind}. Make them agree.",
             *_place(parameter),
         )
@@ -244,7 +251,7 @@ def _check_type(parameter: ParameterDef) -> None:
 
 def _refuse(parameter: ParameterDef | ConfigDef, problem: str) -> NoReturn:
     what = _what(parameter)
-    raise MetaflowException(f"{what} {show(parameter.name)}{_where(parameter)}: {problem}", *_place(parameter))
+    raise LintWarn(f"{what} {show(parameter.name)}{where(parameter)}: {problem}", *_place(parameter))
 
 
 def _what(parameter: ParameterDef | ConfigDef) -> str:
@@ -255,7 +262,8 @@ def _place(parameter: ParameterDef | ConfigDef) -> tuple[int | None, str | None]
     return (parameter.location.line, parameter.location.file) if parameter.location else (None, None)
 
 
-def _where(parameter: ParameterDef | ConfigDef) -> str:
+def where(parameter: ParameterDef | ConfigDef) -> str:
+    """Where it is defined, in brackets, to follow its name in a message."""
     location = parameter.location
     return f" ({shown_path(location.file)}, line {location.line})" if location else ""
 

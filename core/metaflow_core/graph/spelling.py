@@ -14,6 +14,13 @@ class Spelling:
     no_join = "Let it take `self` alone."
     arguments = "A step takes `self`, a join takes `self, inputs`."
     parallel = "@parallel"
+    merge = "self.merge_artifacts(inputs)"
+
+    def artifact(self, name: str) -> str:
+        return f"self.{name}"
+
+    def of_input(self, name: str) -> str:
+        return f"inputs[0].{name}"
 
     def leads_to(self, *steps: str) -> str:
         return f"self.next({', '.join(f'self.{step}' for step in steps)})"
@@ -41,6 +48,13 @@ class SpellingR(Spelling):
     no_join = "Leave join = TRUE out."
     arguments = "A step's function takes self, a join's takes self and inputs."
     parallel = 'decorator("parallel")'
+    merge = "merge_artifacts(self, inputs)"
+
+    def artifact(self, name: str) -> str:
+        return f"self${name}"
+
+    def of_input(self, name: str) -> str:
+        return f"inputs[[1]]${name}"
 
     def leads_to(self, *steps: str) -> str:
         names = ", ".join(f'"{step}"' for step in steps)

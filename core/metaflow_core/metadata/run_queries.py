@@ -70,6 +70,11 @@ def find_flows(db: Database, tag: str | None) -> list[StoredFlow]:
     ]
 
 
+def flow_names(db: Database) -> list[str]:
+    """The names of all flows."""
+    return [row[0] for row in db.execute("SELECT name FROM flows ORDER BY name")]
+
+
 def flow_has_tag(db: Database, flow_pk: int, tag: str) -> bool:
     """Whether any run of the flow has ``tag`` now."""
     return bool(db.execute("SELECT 1 FROM run_tags WHERE flow_pk = ? AND tag = ? LIMIT 1", (flow_pk, tag)))

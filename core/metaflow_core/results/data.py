@@ -18,10 +18,12 @@ class MetaflowData:
     """
 
     __slots__ = ("_loaded", "_task")
+    _loaded: dict[str, Any]
+    _task: Task
 
     def __init__(self, task: Task) -> None:
-        self._task = task
-        self._loaded: dict[str, Any] = {}
+        object.__setattr__(self, "_task", task)
+        object.__setattr__(self, "_loaded", {})
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name in MetaflowData.__slots__:
@@ -32,6 +34,11 @@ class MetaflowData:
                 raise AttributeError(messages.no_artifact(self._task.pathspec, name, self))
             self._loaded[name] = artifact.data
         return self._loaded[name]
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(
+            f"{name!r} can't be set on the data of the task {self._task.pathspec!r}: results can't be changed."
+        )
 
     def __contains__(self, name: object) -> bool:
         return name in self._task

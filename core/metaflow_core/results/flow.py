@@ -38,7 +38,7 @@ class Flow(Searchable, Container[Run]):
     def _find(self, check: bool) -> None:
         row = run_queries.flow_by_name(self._scope.backend.db, self.id)
         if row is None:
-            raise MetaflowNotFound(messages.no_flow(self.id))
+            raise MetaflowNotFound(messages.no_flow(self.id, run_queries.flow_names(self._scope.backend.db)))
         self._row = row
         namespace = self._scope.namespace
         check = check and self.id != identity.own_run.partition("/")[0]

@@ -156,7 +156,7 @@ def plan_garbage(
     name = None if flow is None else str(getattr(flow, "id", flow))
     backend = provider.backend()
     if name is not None and run_queries.flow_by_name(backend.db, name) is None:
-        raise MetaflowNotFound(messages.no_flow(name))
+        raise MetaflowNotFound(messages.no_flow(name, run_queries.flow_names(backend.db)))
     policy = Policy(
         before,
         name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from metaflow_core.names import show
+from metaflow_core.names import near, show
 
 
 class Spelling(NamedTuple):
@@ -30,7 +30,10 @@ def spell(spelling: Spelling) -> Spelling:
     return before
 
 
-def no_flow(name: str) -> str:
+def no_flow(name: str, known: Iterable[str]) -> str:
+    close = near(name, known)
+    if close is not None:
+        return f"There is no flow {show(name)}. Did you mean {close!r}?"
     return (
         f"There is no flow {show(name)}. A flow is known from its first run on: check the name, and that this is the "
         f"directory of the project in which it ran."
@@ -42,7 +45,7 @@ def no_run(pathspec: str) -> str:
 
 
 def no_step(pathspec: str, known: Iterable[str]) -> str:
-    return f"There is no step {show(pathspec)}. The run has: {_names(known)}."
+    return f"There is no step {show(pathspec)}. {_known(pathspec.rpartition('/')[2], known, 'The run has')}"
 
 
 def no_task(pathspec: str) -> str:
@@ -55,7 +58,7 @@ def no_attempt(pathspec: str, attempt: object, count: int) -> str:
 
 
 def no_artifact(task: str, name: str, known: Iterable[str]) -> str:
-    return f"The task {show(task)} has no artifact {show(name)}. It has: {_names(known)}."
+    return f"The task {show(task)} has no artifact {show(name)}. {_known(name, known, 'It has')}"
 
 
 def no_child(kind: str, parent: str, key: object) -> str:
@@ -81,6 +84,12 @@ def run_outside(pathspec: str, namespace: str, home: str, spelling: Spelling | N
 
 def _quote(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _known(name: str, known: Iterable[str], what: str) -> str:
+    names = list(known)
+    close = near(name, names)
+    return f"{what}: {_names(names)}." if close is None else f"Did you mean {close!r}? {what}: {_names(names)}."
 
 
 def _names(known: Iterable[str]) -> str:

@@ -56,7 +56,7 @@ def named_flows(db: Database, flow: str | None) -> list[StoredFlow]:
     name = str(getattr(flow, "id", flow))
     row = run_queries.flow_by_name(db, name)
     if row is None:
-        raise MetaflowNotFound(messages.no_flow(name))
+        raise MetaflowNotFound(messages.no_flow(name, run_queries.flow_names(db)))
     return [row]
 
 

@@ -5,20 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from metaflow_core.errors import MetaflowException
+
 _LIMIT = 10_000  # parts looked at before giving up
 
 
 def find(value: Any) -> tuple[str, Any]:
     """The path from ``value`` to the innermost part that fails, and that part: ``("['a'][3].lock", <lock>)``."""
     path, seen = "", {id(value)}
-    while True:
+    while not _refuses(value):
         for step, part in _parts(value):
             if len(seen) < _LIMIT and id(part) not in seen and not _pickles(part):
                 seen.add(id(part))
                 path, value = path + step, part
                 break
         else:
-            return path, value
+            break
+    return path, value
+
+
+def _refuses(value: Any) -> bool:
+    """Whether it is an object that says itself why it can't be stored: what is in it is no business of the user's."""
+    own = getattr(type(value), "__getstate__", None)
+    if own is None or own is getattr(object, "__getstate__", None):
+        return False
+    try:
+        own(value)
+    except MetaflowException:
+        return True
+    except Exception:
+        return False
+    return False
 
 
 def _pickles(value: Any) -> bool:

@@ -148,4 +148,5 @@ def summarize(value: Any) -> str:
 
 
 def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(".")
+    kind = "" if isinstance(error, MetaflowException) else f"{type(error).__name__}: "
+    return f"{kind}{' '.join(str(error).split())}".rstrip(".")

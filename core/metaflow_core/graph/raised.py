@@ -1,0 +1,26 @@
+"""What a function of the user raised, and where, when it was called before anything runs."""
+
+from __future__ import annotations
+
+from metaflow_core.graph.model import Location
+from metaflow_core.graph.paths import shown_path
+
+_OURS = ("metaflow", "metaflow_core", "metaflow_plugins", "metaflow_r")
+
+
+def place(error: BaseException) -> Location | None:
+    """The line of the user's code that raised, or that called what raised."""
+    found = None
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__", "").partition(".")[0] not in _OURS:
+            found = Location(trace.tb_frame.f_code.co_filename, trace.tb_lineno)
+        trace = trace.tb_next
+    return found
+
+
+def told(error: BaseException) -> str:
+    """``ValueError in flow.py, line 3: the message``; a condition of another language is told by its message."""
+    where = place(error)
+    at = "" if where is None else f" in {shown_path(where.file)}, line {where.line}"
+    return f"{type(error).__name__}{at}: {error}"
