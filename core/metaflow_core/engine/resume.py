@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from metaflow_core.engine.plan import Plan
+from metaflow_core.engine.resume_ahead import check_reached
 from metaflow_core.engine.resume_gangs import gangs_to_run
 from metaflow_core.errors import CommandException
 from metaflow_core.graph.model import FlowDef, reachable
 from metaflow_core.metadata import cloning, recording
-from metaflow_core.metadata.cloning import OriginTask
 from metaflow_core.metadata.database import Database
 from metaflow_core.metadata.recording import RunRow
 
@@ -42,10 +41,11 @@ def plan_resume(db: Database, flow: FlowDef, origin: RunRow, step: str | None) -
     if step is not None:
         if step not in flow:
             raise CommandException(f"There is no step {step!r} to resume from. Steps: {', '.join(flow.steps)}.")
-        _check_reached(db, flow, origin, step)
         for name in flow.downstream(step):
             rerun[name] = "it was asked for" if name == step else f"it follows {step}"
     old = _steps_of(db, origin)
+    if step in old:
+        check_reached(flow, origin.id, cloning.origin_tasks(db, origin.pk), str(step))
     for name, reason in _changed(flow, old):
         # What it led to in the old graph as well: a task is taken over only together with all that led to it.
         for follower in flow.downstream(name) | reachable(name, lambda step: old.get(step, {}).get("next", ())):
@@ -65,46 +65,6 @@ def plan_resume(db: Database, flow: FlowDef, origin: RunRow, step: str | None) -
             f"resume STEP. Steps: {', '.join(flow.steps)}."
         )
     return ResumePlan(origin, take, rerun, at_once)
-
-
-def steps_ahead(flow: FlowDef, tasks: Sequence[OriginTask], rerun: Container[str]) -> set[str]:
-    """The steps to which the rest of a run can come: those after ``rerun`` and after what did not finish or start.
-
-    A switch that has decided leads nowhere but to what it has chosen.
-    """
-    begun = {task.step for task in tasks}
-    first = {task.step for task in tasks if not task.finished or task.step in rerun}
-    for task in tasks:
-        if task.finished and task.step not in rerun and task.transition:
-            first.update(name for name in task.transition["targets"] if name in rerun or name not in begun)
-    first.update(name for name, missing in not_started(flow, tasks, rerun).items() if missing > 0)
-    first = first or {flow.start.name}
-    return set().union(*(flow.downstream(name) for name in first if name in flow))
-
-
-def not_started(flow: FlowDef, tasks: Sequence[OriginTask], rerun: Container[str]) -> Counter[str]:
-    """Per step: how many tasks its parents led to that the run did not come to. Joins wait, so they do not count."""
-    expected = Counter({flow.start.name: 1})
-    for task in tasks:
-        if task.finished and task.transition and task.step not in rerun:
-            count = task.transition["num_splits"] if task.transition["kind"] in ("foreach", "parallel") else 1
-            expected.update(dict.fromkeys(task.transition["targets"], count))
-    for task in tasks:
-        expected[task.step] -= 1
-    return Counter({step.name: 0 if step.is_join else max(0, expected[step.name]) for step in flow})
-
-
-def _check_reached(db: Database, flow: FlowDef, origin: RunRow, step: str) -> None:
-    """``CommandException`` when the run did not come to the step, and its rest would not either."""
-    tasks = cloning.origin_tasks(db, origin.pk)
-    ran = {task.step for task in tasks}
-    if step in ran or step not in _steps_of(db, origin) or step in steps_ahead(flow, tasks, ()):
-        return
-    before = [name for name in flow.steps if name in ran and step in flow.downstream(name)]
-    raise CommandException(
-        f"Run {flow.name}/{origin.id} has no task of step {step!r}: it took another way, and so would its rest. "
-        f"To let it choose again, resume from a step before: resume {before[-1] if before else flow.start.name}"
-    )
 
 
 def take_over(db: Database, flow: FlowDef, resume: ResumePlan, run: RunRow) -> tuple[Plan, int, int]:

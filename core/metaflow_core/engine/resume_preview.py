@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from metaflow_core.engine.resume import ResumePlan, not_started, steps_ahead
+from metaflow_core.engine.resume import ResumePlan
+from metaflow_core.engine.resume_ahead import not_started, steps_ahead
 from metaflow_core.graph.model import FlowDef
 from metaflow_core.metadata.cloning import OriginTask
 
