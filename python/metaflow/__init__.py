@@ -53,12 +53,9 @@ if TYPE_CHECKING:
     pypi_base: Decorator
     conda: Decorator
     conda_base: Decorator
+    r_packages: Decorator
 
 __all__ = [
-    pypi: Decorator
-    pypi_base: Decorator
-    conda: Decorator
-    conda_base: Decorator
     "Config",
     "ConfigValue",
     "DataArtifact",
@@ -85,8 +82,6 @@ __all__ = [
     "conda_base",
     "config_expr",
     "current",
-    "conda",
-    "conda_base",
     "default_metadata",
     "default_namespace",
     "environment",
@@ -100,10 +95,9 @@ __all__ = [
     "parallel",
     "pypi",
     "pypi_base",
+    "r_packages",
     "r_step",
     "resources",
-    "pypi",
-    "pypi_base",
     "retry",
     "secrets",
     "step",

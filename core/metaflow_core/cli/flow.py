@@ -53,10 +53,10 @@ class FlowContext:
         self.quiet = False
         self.arguments: list[str] = []  # options before the command, to start the program again with
         self.flow_options: dict[str, Any] = {}
+        self.environment: str | None = None  # where packages of steps come from; None: as each step says
         self._backend: Backend | None = None
 
     @property
-        self.environment: str | None = None  # where packages of steps come from; None: as each step says
     def backend(self) -> Backend:
         """The metadata database and the artifact store, opened when first used."""
         if self._backend is None:

@@ -51,14 +51,14 @@ class Decorator:
 
     def secret_arguments(self) -> list[str]:
         """The texts among the arguments that must be stored and shown nowhere."""
+        return []
+
     def environment(self) -> EnvironmentRequest | None:
         """The packages with which the step, or each step of the flow, is to run; None when it does not matter.
 
         ``InvalidDecoratorAttribute`` for arguments that say nothing sensible.
         """
         return None
-
-        return []
 
     def number(self, key: str, at_least: float = 0, at_most: float = float("inf"), whole: bool = False) -> Any:
         """An argument that must be a number within limits; text is converted."""

@@ -15,6 +15,7 @@ from metaflow_core.graph.model import FlowDef, reachable
 from metaflow_core.metadata import cloning, recording
 from metaflow_core.metadata.database import Database
 from metaflow_core.metadata.recording import RunRow
+from metaflow_core.names import advise
 
 _GANG = "its tasks run at once, and not all of them were finished"
 
@@ -40,7 +41,7 @@ def plan_resume(db: Database, flow: FlowDef, origin: RunRow, step: str | None) -
     rerun: dict[str, str] = {}
     if step is not None:
         if step not in flow:
-            raise CommandException(f"There is no step {step!r} to resume from. Steps: {', '.join(flow.steps)}.")
+            raise CommandException(f"There is no step {step!r} to resume from. {advise(step, flow.steps, 'Steps')}")
         for name in flow.downstream(step):
             rerun[name] = "it was asked for" if name == step else f"it follows {step}"
     old = _steps_of(db, origin)
@@ -67,8 +68,10 @@ def plan_resume(db: Database, flow: FlowDef, origin: RunRow, step: str | None) -
     return ResumePlan(origin, take, rerun, at_once)
 
 
-def take_over(db: Database, flow: FlowDef, resume: ResumePlan, run: RunRow) -> tuple[Plan, int, int]:
-    """Copy the tasks; returns the plan for the rest, how many were copied, and the first free task id."""
+def take_over(
+    db: Database, flow: FlowDef, resume: ResumePlan, run: RunRow
+) -> tuple[Plan, list[cloning.ClonedTask], int]:
+    """Copy the tasks; returns the plan for the rest, the copies, and the first free task id."""
     cloning.clone_tasks(db, resume.origin, run, resume.take)
     cloned = cloning.cloned_tasks(db, run)
     parents = cloning.first_parents(db, run)
@@ -81,7 +84,7 @@ def take_over(db: Database, flow: FlowDef, resume: ResumePlan, run: RunRow) -> t
     for task in cloned:
         plan.finished(task.pk, task.id, task.frames, task.transition)
     numbers = [int(task.id) for task in cloned if task.id.isdigit()]
-    return plan, len(cloned), max(numbers, default=0) + 1
+    return plan, cloned, max(numbers, default=0) + 1
 
 
 def _steps_of(db: Database, origin: RunRow) -> dict[str, Any]:

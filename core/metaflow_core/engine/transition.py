@@ -8,7 +8,7 @@ from typing import Any
 
 from metaflow_core.errors import InvalidNextException
 from metaflow_core.graph.model import FlowDef, StepDef, Transition, case_text
-from metaflow_core.names import show
+from metaflow_core.names import advise, show
 
 
 def checked(
@@ -29,7 +29,7 @@ def checked(
         raise refuse("it is the last step, so it can't call next.")
     for target in [*targets, *(cases or {}).values()]:
         if target not in flow:
-            raise refuse(f"next leads to {show(target)}, which is no step. Steps: {', '.join(flow.steps)}.")
+            raise refuse(f"next leads to {show(target)}, which is no step. {advise(str(target), flow.steps, 'Steps')}")
     if cases is not None:
         if foreach is not None or num_parallel is not None:
             raise refuse("a condition can't be combined with foreach or num_parallel.")
@@ -74,7 +74,8 @@ def split_items(step: StepDef, name: str, value: Any, most: int) -> list[Any]:
         elements = value
     else:
         raise InvalidNextException(
-            f"Step {step.name}: foreach={name!r} can't be iterated, it is a {type(value).__name__}: {show(value)}"
+            f"Step {step.name}: foreach={name!r} can't be iterated. It is {show(value)}, of type "
+            f"{type(value).__name__}."
         )
     items = list(islice(_scalars(elements), most + 1))
     if not items:

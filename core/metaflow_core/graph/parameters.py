@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn
 
 from metaflow_core import settings
@@ -283,6 +285,9 @@ def _log(text: str) -> None:
 
 def _split(value: Any, separator: str) -> list[str]:
     if isinstance(value, str):
+        if value.startswith("["):  # a list that a program has given, which can't know of the separator
+            with suppress(ValueError):
+                return [_to_str(element) for element in json.loads(value)]
         return value.split(separator) if value else []
     if isinstance(value, (list, tuple)):
         return [_to_str(element) for element in value]
