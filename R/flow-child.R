@@ -1,7 +1,7 @@
 # In RStudio, IRkernel, knitr and at a terminal, a run is a process of its own, whose lines are shown as they come. It
 # gets the flow with all that its functions can see: closures, the objects of the session, the attached packages.
 
-run_in_child <- function(flow, given) {
+run_in_child <- function(flow, given, variable) {
   folder <- tempfile("metaflow")
   dir.create(folder)
   on.exit(unlink(folder, recursive = TRUE))
@@ -11,6 +11,8 @@ run_in_child <- function(flow, given) {
     list(
       flow = flow,
       given = given,
+      variable = variable,
+      passed_on = shows_terminal(),
       objects = objects_of_session(),
       packages = rev(sub("^package:", "", grep("^package:", search(), value = TRUE))),
       options = options()[c("stringsAsFactors", "digits", "scipen", "warn", "encoding")]
@@ -24,6 +26,12 @@ run_in_child <- function(flow, given) {
   show_child(child_program(file), folder)
   result <- file.path(folder, "result.rds")
   if (file.exists(result)) readRDS(result) else list(code = 1L, run = "")
+}
+
+# Whether what the child writes gets to a terminal as it is, cursor movements included.
+shows_terminal <- function() {
+  interactive() && isatty(stdout()) && !(Sys.getenv("TERM") %in% c("", "dumb")) && !identical(.Platform$GUI, "RStudio") &&
+    sink.number() == 0L
 }
 
 # Hidden ones included: the definitions of S4 classes are such. Only the state of the random numbers stays here.
@@ -107,7 +115,9 @@ child_main <- function() {
   list2env(input$objects, envir = globalenv())
   the$child_program <- child_program(file)
   if (length(arguments) == 0L) call_core("leave_group") # a task has a group of its own already
-  result <- execute(input$flow, input$given, if (length(arguments)) arguments, the$child_program)
+  result <- execute(
+    input$flow, input$given, if (length(arguments)) arguments, the$child_program, input$variable, input$passed_on
+  )
   if (length(arguments) == 0L) saveRDS(result, file.path(dirname(file), "result.rds"))
   quit(save = "no", status = result$code, runLast = FALSE)
 }

@@ -16,8 +16,8 @@ from typing import NoReturn
 from metaflow_core import identity
 from metaflow_core.decorators.exit_hook import ExitHook, hook_name, takes_run
 from metaflow_core.decorators.resolve import flow_decorators
-from metaflow_core.engine.output import Output
 from metaflow_core.engine.relay import Show, relay
+from metaflow_core.engine.report import Report
 from metaflow_core.engine.streams import leave, make_streams
 from metaflow_core.engine.task import runtime_of
 from metaflow_core.graph.model import FlowDef
@@ -57,12 +57,12 @@ class ExitHooks:
         self, flow: FlowDef, namespace: str | None, command: Callable[[str, str], Sequence[str]] | None
     ) -> None:
         told, self._tell = os.pipe()
-        self._pipes: dict[int, str] = {}  # the style in which its lines are shown
+        self._pipes: dict[int, str] = {}  # which of its streams comes out of them
         writers = []
-        for style in ("", "stderr"):
+        for stream in ("stdout", "stderr"):
             reader, writer = os.pipe()
             os.set_blocking(reader, False)
-            self._pipes[reader] = style
+            self._pipes[reader] = stream
             writers.append(writer)
         self._pid = os.fork()
         if self._pid == 0:
@@ -79,28 +79,26 @@ class ExitHooks:
         with suppress(ChildProcessError):
             os.waitpid(self._pid, 0)
 
-    def call(self, run_id: str, status: str, output: Output) -> None:
+    def call(self, run_id: str, status: str, report: Report) -> None:
         """Have the functions called, and show what they print. What becomes of them changes nothing for the run."""
-        label = f"{run_id}/exit_hook"
 
-        def show(style: str) -> Show:
+        def show(stream: str) -> Show:
             def line(text: bytes, complete: bool) -> None:
-                output.line(text.decode("utf-8", "replace").rstrip("\r"), label, self._pid, style)
-                output.flush()
+                report.exit_hook_output(self._pid, stream, text.decode("utf-8", "replace").rstrip("\r"))
 
             return line
 
         try:
             with suppress(BrokenPipeError):
                 os.write(self._tell, f"{run_id} {status}\n".encode())
-            code = relay(self._pid, {fd: show(style) for fd, style in self._pipes.items()})
+            code = relay(self._pid, {fd: show(stream) for fd, stream in self._pipes.items()})
             self._end_group()  # what the functions have started ends with them, as in a task
             if code:
-                output.line(_verdict(code), style="failed")
+                report.note(_verdict(code), "failed")
         except KeyboardInterrupt:
             self._end_group()
-            output.line("Interrupted: the exit hooks were stopped.", style="failed")
-        output.flush()
+            report.note("Interrupted: the exit hooks were stopped.", "failed")
+        report.flush()
 
     def _end_group(self) -> None:
         with suppress(ProcessLookupError, PermissionError):

@@ -1,34 +1,54 @@
-"""What a run shows: stamped lines, and on a terminal a live status line under them."""
+"""The lines that a run shows, and on a terminal what stands below them and is painted again and again."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING
+
+from metaflow_core.engine.terminal import END, clip, harmless, wants_colour, width
 
 if TYPE_CHECKING:
     from metaflow_core.engine.masking import Mask
 
-CLEAR = "\r\x1b[K"
-COLOURS = {"stderr": "\x1b[33m", "failed": "\x1b[31;1m", "good": "\x1b[32m", "faint": "\x1b[2m"}
-END = "\x1b[0m"
+COLOURS = {
+    "stderr": "\x1b[33m",
+    "failed": "\x1b[31;1m",
+    "bad": "\x1b[31m",
+    "good": "\x1b[32m",
+    "faint": "\x1b[2m",
+    "bold": "\x1b[1m",
+}
+FRAME_SECONDS = 0.1  # between two paintings
+CLOCK_SECONDS = 1.0  # after this time it is painted again because it shows a time
+
+Row = list[tuple[str, str]]  # parts of a line: text and style
+View = Callable[[int, int], list[Row]]  # gets the columns and lines of the terminal
 
 
 class Output:
     """Writes lines of the form ``2020-06-19 21:19:03.387 [198/start/1139 (pid 64853)] text`` to standard output.
 
-    On a terminal the stamp is faint, and the last line tells tasks running, done and failed, and the time; in a pipe
-    there are only the lines.
+    While there is a view (:meth:`show_below`) lines wait for the next frame, a tenth of a second at most, so that a
+    thousand of them cost one painting. :meth:`flush` is to be called once per turn of the caller's loop, and again at
+    the time :attr:`due`. With ``passed_on`` the stream is none, but another program shows on one what it gets.
     """
 
-    def __init__(self, stream: IO[str] | None = None) -> None:
-        self._stream: IO[str] = stream or sys.stdout
-        self.is_terminal = self._stream.isatty() and os.environ.get("TERM") != "dumb"
-        self._colour = self.is_terminal and "NO_COLOR" not in os.environ
-        self._status = ""
-        self._status_text = ""  # without colour, and not cut to the terminal's width
+    def __init__(self, passed_on: bool = False) -> None:
+        self._stream: IO[str] = sys.stdout
+        self.is_terminal = (passed_on or self._stream.isatty()) and os.environ.get("TERM") != "dumb"
+        self._tty = _open_terminal() if self.is_terminal and passed_on else -1
+        self._colour = wants_colour(self.is_terminal)
+        self._view: View | None = None
+        self._waiting: list[str] = []
+        self._below: list[int] = []  # the widths of the rows that are painted
+        self._painted = ""
+        self._size = (0, 0)
+        self._next_frame = 0.0
+        self._next_clock = 0.0
         self._broken = False
         self._second = -1
         self._second_text = ""
@@ -41,29 +61,101 @@ class Output:
             self._second = second
             self._second_text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
         stamp = f"{self._second_text}.{int(at % 1 * 1000):03d}"
+        if self.is_terminal:
+            text = harmless(text)
         if self._colour:
             stamp = COLOURS["faint"] + stamp + END
-            text = COLOURS[style] + text + END if style else text
+            text = self._coloured(text, style)
         where = "" if task is None else f"[{task} (pid {pid})] " if pid is not None else f"[{task}] "
-        self._write(f"{CLEAR if self._status else ''}{stamp} {where}{text}\n{self._status}")
+        self._add(f"{stamp} {where}{text}\n")
 
-    def status(self, text: str) -> None:
-        """Show ``text`` under the lines, on a terminal; empty takes it away."""
-        if not self.is_terminal or text == self._status_text:
-            return
-        self._status_text = text
-        text = text[: self._columns() - 1]
-        if self._colour and text:
-            text = COLOURS["faint"] + text + END
-        self._write(CLEAR + text)
-        self._status = text
+    def row(self, row: Row) -> None:
+        """One line without a stamp, of any length."""
+        self._add("".join(self._coloured(text, style) for text, style in row) + "\n")
+
+    # --- what stands below -----------------------------------------------------------------------------------------
+
+    def show_below(self, view: View | None) -> None:
+        """Show these rows under the lines from now on, or none any more. On a terminal only."""
+        if self.is_terminal:
+            if view is None and self._view is not None:
+                self._write(self._erase() + "".join(self._waiting))
+                self._waiting.clear()
+                self._below, self._painted = [], ""
+            self._view = view
+        self.flush()
+
+    def changed(self) -> None:
+        """What stands below is no longer right."""
+        self._next_clock = 0.0
+
+    @property
+    def due(self) -> float:
+        """When to call :meth:`flush` next, in seconds of the monotonic clock."""
+        if self._view is None:
+            return float("inf")
+        return self._next_frame if self._waiting else max(self._next_frame, self._next_clock)
 
     def flush(self) -> None:
+        if self._view is not None:
+            at = time.monotonic()
+            if at < self._next_frame or (not self._waiting and at < self._next_clock):
+                return
+            self._next_frame, self._next_clock = at + FRAME_SECONDS, at + CLOCK_SECONDS
+            self._paint(self._view)
         if not self._broken:
             try:
                 self._stream.flush()
             except OSError as error:
                 self._stop(error)
+
+    def _paint(self, view: View) -> None:
+        columns, lines = size = self._terminal_size()
+        rows = [_fit(row, columns - 1) for row in view(columns, lines)]
+        painted = "".join("".join(self._coloured(*part) for part in row) + "\n" for row in rows)
+        if not self._waiting and painted == self._painted and size == self._size:
+            return
+        erase = self._erase(columns)
+        self._below = [sum(width(text) for text, _ in row) for row in rows]
+        self._painted, self._size = painted, size
+        self._write(f"{erase}{''.join(self._waiting)}{painted}")
+        self._waiting.clear()
+
+    def _erase(self, columns: int | None = None) -> str:
+        """Takes away what stands below. The cursor is at the beginning of the line after it."""
+        if not self._below:
+            return ""
+        count = len(self._below)
+        columns = columns or self._terminal_size()[0]
+        if columns < self._size[0] and _reflows():
+            count = sum(max(1, -(-wide // columns)) for wide in self._below)
+        return f"\r\x1b[{count}A\x1b[J"
+
+    def _terminal_size(self) -> tuple[int, int]:
+        try:
+            size = os.get_terminal_size(self._tty if self._tty >= 0 else self._stream.fileno())
+        except (OSError, ValueError):
+            return 80, 24
+        return size.columns or 80, size.lines or 24
+
+    # --- writing ---------------------------------------------------------------------------------------------------
+
+    def _coloured(self, text: str, style: str) -> str:
+        return COLOURS[style] + text + END if style and text and self._colour else text
+
+    def _add(self, text: str) -> None:
+        if self._view is None:
+            self._write(text)
+        else:
+            self._waiting.append(text)
+
+    def can_write(self, text: str) -> bool:
+        """Whether the stream's encoding has these characters."""
+        try:
+            text.encode(getattr(self._stream, "encoding", None) or "ascii")
+        except UnicodeEncodeError:
+            return False
+        return True
 
     def _write(self, text: str) -> None:
         if self._broken:
@@ -87,12 +179,26 @@ class Output:
             with suppress(OSError):
                 print(text, file=sys.stderr, flush=True)
 
-    @staticmethod
-    def _columns() -> int:
-        try:
-            return os.get_terminal_size().columns or 80
-        except OSError:
-            return 80
+
+def _fit(row: Row, columns: int) -> Row:
+    fitting: Row = []
+    for text, style in row:
+        text = clip(text, columns)
+        columns -= width(text)
+        fitting.append((text, style))
+    return fitting
+
+
+def _reflows() -> bool:
+    """Whether the terminal breaks long lines anew when it becomes narrower. Most do, these do not."""
+    return "XTERM_VERSION" not in os.environ and not os.environ.get("TERM", "").startswith(("linux", "screen", "vt"))
+
+
+def _open_terminal() -> int:
+    try:
+        return os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return -1
 
 
 class LineSplitter:

@@ -14,10 +14,11 @@ from metaflow_core import settings as project_settings
 from metaflow_core.decorators.resolve import flow_decorators, has_secrets, step_decorators
 from metaflow_core.engine.interface import Compute, TaskRequest
 from metaflow_core.engine.masking import Mask, MaskChannel
-from metaflow_core.engine.output import Output
 from metaflow_core.engine.plan import Plan
+from metaflow_core.engine.report import Report
 from metaflow_core.engine.resume import ResumePlan, take_over
 from metaflow_core.engine.scheduler import Limits, Scheduler
+from metaflow_core.engine.showing import Showing, open_report
 from metaflow_core.engine.streams import flush_streams
 from metaflow_core.engine.task import TaskSettings, run_attempt, runtime_of
 from metaflow_core.engine.what_ran import environment_of, source_of
@@ -26,6 +27,7 @@ from metaflow_core.graph.model import FlowDef
 from metaflow_core.graph.render import flow_to_json
 from metaflow_core.metadata import recording
 from metaflow_core.metadata.backend import Backend
+from metaflow_core.metadata.cloning import latest_run_id
 from metaflow_core.names import check_user_tags
 from metaflow_core.plugins import hook
 from metaflow_core.values import encode
@@ -46,6 +48,7 @@ class RunOptions:
     attribute_file: str | None = None  # gets the names of flow and run, as JSON, for the program that started this one
     flow_options: dict[str, Any] = field(default_factory=dict)
     program: Sequence[str] = ()  # the command that starts this program again, up to the command
+    showing: Showing = field(default_factory=Showing)
     environments: Mapping[str, StepEnvironment] = field(default_factory=dict)  # by step, of those that have their own
 
 
@@ -207,13 +210,14 @@ def execute(
     resume: ResumePlan | None = None,
 ) -> str:
     """Run the tasks and record how the run ended: ``completed``, ``failed`` or ``interrupted``."""
-    output = Output()
+    report = open_report(flow, run.id, options.showing)
     status = "failed"
     try:
-        status = _execute(flow, backend, processes, options, run, resume, output)
+        status = _execute(flow, backend, processes, options, run, resume, report)
     finally:
         if processes.exit_hooks is not None:
-            processes.exit_hooks.call(run.id, status, output)
+            processes.exit_hooks.call(run.id, status, report)
+    report.closing(status, lambda: latest_run_id(backend.db, flow.name, identity.identity()) == run.id)
     return status
 
 
@@ -224,10 +228,9 @@ def _execute(
     options: RunOptions,
     run: recording.RunRow,
     resume: ResumePlan | None,
-    output: Output,
+    report: Report,
 ) -> str:
-    verb = "starting" if resume is None else f"resuming from run {resume.origin.id}"
-    output.line(f"Workflow {verb} (run-id {run.id}):")
+    report.run_started(None if resume is None else resume.origin.id)
     _tell_observers(hook().run_started, flow_name=flow.name, run_id=run.id)
     status = "failed"
     try:
@@ -236,11 +239,20 @@ def _execute(
             plan = Plan(flow)
             plan.start(run.parameters_pk)
         else:
-            plan, count, next_id = take_over(backend.db, flow, resume, run)
-            output.line(f"{count} finished task{'s' * (count != 1)} taken over from run {resume.origin.id}.")
+            plan, taken, next_id = take_over(backend.db, flow, resume, run)
+            report.taken_over(resume.origin.id, taken)
         spawned = _spawned(flow, options)
         scheduler = Scheduler(
-            flow, run, backend, processes.compute, output, plan, options.limits, next_id, processes.masks, spawned
+            flow,
+            run,
+            backend,
+            processes.compute,
+            report,
+            plan,
+            options.limits,
+            next_id,
+            processes.masks,
+            spawned,
         )
         status = scheduler.execute()
     except KeyboardInterrupt:  # before the scheduler listens
@@ -249,11 +261,7 @@ def _execute(
         processes.compute.close()
         recording.finish_run(backend.db, run.pk, status)
     _tell_observers(hook().run_finished, flow_name=flow.name, run_id=run.id, status=status)
-    if status == "completed":
-        output.line("Done!", style="good")
-    else:
-        output.line("Workflow failed." if status == "failed" else "Workflow interrupted.", style="failed")
-    output.flush()
+    report.run_finished(status)
     return status
 
 

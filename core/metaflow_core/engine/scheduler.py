@@ -18,8 +18,9 @@ from metaflow_core.decorators.resolve import step_decorators
 from metaflow_core.engine.gangs import Gangs, Member
 from metaflow_core.engine.interface import Compute, TaskRequest, TaskStarted
 from metaflow_core.engine.masking import Mask, MaskChannel
-from metaflow_core.engine.output import LineSplitter, Output
+from metaflow_core.engine.output import LineSplitter
 from metaflow_core.engine.plan import Plan, Work
+from metaflow_core.engine.report import Report
 from metaflow_core.graph.model import FlowDef
 from metaflow_core.metadata import recording
 from metaflow_core.metadata.backend import Backend
@@ -82,13 +83,12 @@ class Scheduler:
     run: RunRow
     backend: Backend
     compute: Compute
-    output: Output
+    report: Report
     plan: Plan
     limits: Limits
     next_id: int = 1
     masks: MaskChannel | None = None  # when the flow has secrets
     spawned: Collection[str] = ()  # steps with an interpreter of their own
-    done: int = 0
     failed: int = 0
     interrupts: int = 0
     _running: dict[str, _Running] = field(default_factory=dict)
@@ -96,21 +96,20 @@ class Scheduler:
     _policies: dict[str, _Policy] = field(default_factory=dict)
     _gangs: Gangs = field(default_factory=Gangs)
     _poll: Any = field(default_factory=select.poll)
-    _began: float = 0.0
     _force_at: float | None = None
     _announced_wait: bool = False
 
     def execute(self) -> str:
         """Run to the end and return the run's status: ``completed``, ``failed`` or ``interrupted``."""
-        self._began = time.monotonic()
         self._policies = {step.name: _Policy.of(step_decorators(step)) for step in self.flow}
         self.limits.max_workers = min(self.limits.max_workers, _most_workers())
         self._poll.register(self.compute.fileno(), select.POLLIN)
         if self.masks is not None:
             self._poll.register(self.masks.fileno(), select.POLLIN)
         beat_every = settings.get("HEARTBEAT_SECONDS")
-        next_beat = self._began + beat_every
+        next_beat = time.monotonic() + beat_every
         woken, restore = self._listen_to_signals()
+        self.report.open()
         try:
             while True:
                 self._start_tasks()
@@ -122,7 +121,7 @@ class Scheduler:
                     recording.beat(self.backend.db, self.run.pk)
                     next_beat = time.monotonic() + beat_every
         finally:
-            self.output.status("")
+            self.report.close()
             restore()
         if self.interrupts:
             return "interrupted"
@@ -188,7 +187,7 @@ class Scheduler:
 
     def _times(self) -> Iterable[float]:
         """When something is due, whatever happens before."""
-        yield float("inf")
+        yield self.report.due
         if self.plan.next_time is not None and not self._stopping:
             yield self.plan.next_time
         if self._force_at is not None:
@@ -196,12 +195,9 @@ class Scheduler:
         for task in self._running.values():
             if task.deadline is not None:
                 yield task.deadline
-        if self.output.is_terminal:
-            yield time.monotonic() + 1.0
 
     def _wait(self, until: float, woken: int) -> None:
-        self.output.status(self._summary())
-        self.output.flush()
+        self.report.flush()
         timeout = max(0.0, until - time.monotonic())
         ready = {fd for fd, _ in self._poll.poll(timeout * 1000 + 1)}
         if woken in ready:
@@ -214,7 +210,7 @@ class Scheduler:
                 task = self._running[event.request.key]
                 if isinstance(event, TaskStarted):
                     task.pid = event.pid
-                    self._say(task, _starting(task.request))
+                    self.report.task_started(task.request, event.pid)
                 else:
                     self._ended(task, event.code, event.message)
         for task in {self._pipes[fd].label: self._pipes[fd] for fd in ready if fd in self._pipes}.values():
@@ -252,9 +248,11 @@ class Scheduler:
                 return
             task.log.write(stream, text + b"\n" if complete else text, at)
             if task.log.truncated:
-                self._say(task, f"[Output beyond {self.limits.max_log_size} MB is dropped: --max-log-size]")
+                note = f"[Output beyond {self.limits.max_log_size} MB is dropped: --max-log-size]"
+                self.report.task_note(task.request, task.pid, note)
             else:
-                self._say(task, text.decode("utf-8", "replace").rstrip("\r"), "stderr" if stream == "stderr" else "")
+                shown = text.decode("utf-8", "replace").rstrip("\r")
+                self.report.output(task.request, task.pid, stream, shown, complete)
 
     def _close_pipe(self, task: _Running, fd: int) -> None:
         self._poll.unregister(fd)
@@ -273,35 +271,34 @@ class Scheduler:
                 self._close_pipe(task, fd)
         work = task.work
         result = recording.attempt_result(self.backend.db, work.task_pk, work.attempt)
-        died = result.status == "running"
+        died, error = result.status == "running", result.error
         if died:
             text = message or self._cause(task, code)
             error = {"type": "TaskDied", "message": text, "stacktrace": "", "language": self.flow[work.step].language}
             recording.fail_attempt(self.backend.db, work.task_pk, work.attempt, error, task.pid or 0)
             if task.log.truncated:
-                self._say(task, text, "stderr")
+                self.report.output(task.request, task.pid, "stderr", text)
             self._show(task, "stderr", [(text.encode(), True)])
         task.log.close()
         del self._running[task.request.key]
         if result.status in ("done", "caught"):
             self._succeeded(task, result)
         else:
-            self._failed(task, died)
+            self._failed(task, error, died)
 
     def _succeeded(self, task: _Running, result: recording.Result) -> None:
         work, transition = task.work, result.transition
         if transition and transition["kind"] in ("foreach", "parallel"):
-            self._say(task, f"Foreach yields {transition['num_splits']} child steps.")
-        self._say(task, "Task finished successfully.", "good")
+            self.report.foreach(task.request, task.pid, transition["num_splits"])
+        self.report.task_finished(task.request, task.pid, result.status == "caught")
         if transition and transition["kind"] == "parallel" and transition["num_splits"] > self.limits.max_workers:
             # Tasks of a gang wait for each other, so they must all run at once.
             count = transition["num_splits"]
-            self.output.line(
+            self.report.note(
                 f"num_parallel={count} needs as many workers, and there are {self.limits.max_workers}. "
                 f"Raise it: --max-workers {count}",
                 style="failed",
             )
-            self.done += 1
             self.failed += 1
         elif work.gang:
             self._member_ended(task, Member(work, True, transition), fails=result.status == "caught")
@@ -309,20 +306,20 @@ class Scheduler:
             self._go_on(work, transition)
 
     def _go_on(self, work: Work, transition: dict[str, Any] | None) -> None:
-        self.done += 1
         if self.flow[work.step].is_end:
             self.plan.ended = True
         self.plan.finished(work.task_pk, work.task_id, work.frames, transition)
 
-    def _failed(self, task: _Running, died: bool) -> None:
+    def _failed(self, task: _Running, error: dict[str, Any] | None, died: bool) -> None:
         work, policy = task.work, self._policies[task.work.step]
         if self.interrupts:
             return
-        self._say(task, "Task failed.", "failed")
+        can_be_retried = work.attempt + 1 < policy.max_attempts
         can_be_caught = died and policy.catches and not work.fallback
+        self.report.task_failed(task.request, task.pid, error, can_be_retried or can_be_caught)
         if work.gang:
             self._member_ended(task, Member(work, False, None, can_be_caught), fails=True)
-        elif work.attempt + 1 < policy.max_attempts:
+        elif can_be_retried:
             self.plan.retry([work.again()], time.monotonic() + policy.retry_wait)
         elif can_be_caught:
             self.plan.retry([work.again(fallback=True)], time.monotonic())
@@ -334,7 +331,7 @@ class Scheduler:
         if self._running and not self._announced_wait:
             self._announced_wait = True
             count = len(self._running)
-            self.output.line(f"Waiting for {count} running task{'s' * (count > 1)}; interrupt to stop at once.")
+            self.report.note(f"Waiting for {count} running task{'s' * (count > 1)}; interrupt to stop at once.")
 
     def _member_ended(self, task: _Running, member: Member, fails: bool) -> None:
         """A task of a gang has ended: the first that fails stops the others, the last decides for all."""
@@ -368,7 +365,9 @@ class Scheduler:
             self.compute.kill(task.request, force=False)
         if others:
             count = len(others)
-            self._say(failed, f"Stopping the {count} other task{'s' * (count > 1)} of its gang.")
+            self.report.task_note(
+                failed.request, failed.pid, f"Stopping the {count} other task{'s' * (count > 1)} of its gang."
+            )
 
     def _cause(self, task: _Running, code: int) -> str:
         """Why a process ended that did not report a result, in words."""
@@ -406,6 +405,8 @@ class Scheduler:
                 self.compute.kill(task.request, force=True)
 
     def _signalled(self, numbers: bytes) -> None:
+        if signal.SIGWINCH in numbers:
+            self.report.resized()
         count = sum(1 for number in numbers if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
         if not count:
             return
@@ -414,7 +415,7 @@ class Scheduler:
         if first:
             running = len(self._running)
             if running:
-                self.output.line(f"Interrupted: stopping {running} running task{'s' * (running > 1)}. Again to kill.")
+                self.report.note(f"Interrupted: stopping {running} running task{'s' * (running > 1)}. Again to kill.")
             for task in self._running.values():
                 self.compute.kill(task.request, force=False)
             self._force_at = time.monotonic() + GRACE_SECONDS
@@ -428,7 +429,7 @@ class Scheduler:
             os.set_blocking(end, False)
         self._poll.register(woken, select.POLLIN)
         old_wakeup = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGWINCH)
         old = {number: signal.signal(number, lambda *_: None) for number in numbers}
 
         def restore() -> None:
@@ -440,17 +441,6 @@ class Scheduler:
 
         return woken, restore
 
-    # --- what the user sees ----------------------------------------------------------------------------------------
-
-    def _say(self, task: _Running, text: str, style: str = "") -> None:
-        self.output.line(text, task.label, task.pid, style)
-
-    def _summary(self) -> str:
-        seconds = int(time.monotonic() - self._began)
-        clock = f"{seconds // 60}:{seconds % 60:02d}"
-        failed = f", {self.failed} failed" if self.failed else ""
-        return f"{len(self._running)} running, {self.done} done{failed} · {clock}"
-
 
 def _most_workers() -> int:
     """How many tasks this process has file descriptors for: two pipes each, at both ends until they are handed over."""
@@ -461,9 +451,3 @@ def _most_workers() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(1, (limit - 64) // 4) if limit != resource.RLIM_INFINITY else 1 << 30
-
-
-def _starting(request: TaskRequest) -> str:
-    if request.fallback:
-        return "Task fallback is starting to handle the failure."
-    return "Task is starting (retry)." if request.attempt else "Task is starting."

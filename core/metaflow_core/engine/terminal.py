@@ -1,0 +1,70 @@
+"""How text looks on a terminal: its width, what fits, and what must not get there."""
+
+from __future__ import annotations
+
+import os
+import re
+
+# Sequences of colour (`ESC [ ... m`) may pass. All others move the cursor, or change the terminal.
+_ESCAPE = re.compile(r"\x1b(?:\[(?![\d;:]*m)[0-?]*[ -/]*[@-~]?|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[()#%].?|[^\[\]]|$)")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]")
+END = "\x1b[0m"
+
+
+def wants_colour(is_terminal: bool) -> bool:
+    """Whether to colour: as ``METAFLOW_COLOR`` says, by default on a terminal unless ``NO_COLOR`` is set."""
+    from metaflow_core import settings
+
+    chosen = settings.get("COLOR")
+    if chosen == "auto":
+        return is_terminal and not os.environ.get("NO_COLOR")
+    return bool(chosen == "always")
+
+
+def width(text: str) -> int:
+    """How many columns a text takes.
+
+    >>> width("träin"), width("学習"), width("e\\u0301")
+    (5, 4, 1)
+    """
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    columns = 0
+    for character in text:
+        if unicodedata.category(character) not in ("Mn", "Me", "Cf"):
+            columns += 2 if unicodedata.east_asian_width(character) in "WF" else 1
+    return columns
+
+
+def clip(text: str, columns: int) -> str:
+    """As much of a text as fits into so many columns.
+
+    >>> clip("学習", 3), clip("train", 3), clip("train", 5)
+    ('学', 'tra', 'train')
+    """
+    if text.isascii():
+        return text[:columns]
+    if width(text) <= columns:
+        return text
+    end = len(text)
+    while width(text[:end]) > columns:
+        end -= 1
+    return text[:end]
+
+
+def harmless(text: str) -> str:
+    """A line of a task as a terminal may get it: colours stay, what would move the cursor does not.
+
+    Of a text that was written over itself, as progress bars are, the last state is left.
+
+    >>> harmless("  1%\\r 99%\\r100% of \\x1b[2Ait\\x07")
+    '100% of it'
+    """
+    if text.isprintable():
+        return text
+    text = text.rstrip("\r").rpartition("\r")[2]
+    if "\x1b" in text:
+        text = _ESCAPE.sub("", text) + END
+    return _CONTROL.sub("", text)
