@@ -178,7 +178,7 @@ def test_not_the_inputs(merge: Any) -> None:
 def test_inputs(merge: Any) -> None:
     output = merge("inputs", fails=True)
     assert "AssertionError" not in output
-    assert "AttributeError: The join join has no input 'd'. Its inputs come from: a, b, c." in output
+    assert "has no input 'd'. Its inputs come from: a, b, c." in output
 
 
 def test_steps_and_artifacts_may_have_any_name(run_flow: Any) -> None:
