@@ -264,6 +264,7 @@ ADVICE = {
     "connection slots": "The server has no connection left: raise max_connections, or use fewer --max-workers.",
     "timeout expired": "The server does not answer: check host, port and firewall.",
     "certificate": "Check sslmode, sslrootcert, sslcert and sslkey in the URL.",
+    "23503": "What it belongs to is gone: garbage collection has removed that run.",
     "42501": "Your role may not do this: docs/teams-database.md tells which rights are needed.",
     "25006": "The server, or your role, only allows reading.",
     "53100": "The disk of the server is full: free some space and resume. Nothing that was stored is lost.",
