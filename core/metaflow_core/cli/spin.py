@@ -24,8 +24,8 @@ from metaflow_core.names import show
 @click.argument("place", metavar="STEP|RUN/STEP[/TASK]")
 @click.option("--max-num-splits", type=click.IntRange(min=1), default=100, show_default=True)
 @click.option("--namespace", help="Namespace of the client inside the step; empty for the global one.")
-@click.pass_obj
 @click.option("--inside", is_flag=True, hidden=True)  # the process has the step's packages
+@click.pass_obj
 def spin(context: FlowContext, place: str, max_num_splits: int, namespace: str | None, inside: bool) -> int:
     """Run one step alone, in this process, on the inputs of an earlier run. Nothing is stored.
 
@@ -56,10 +56,10 @@ def spin(context: FlowContext, place: str, max_num_splits: int, namespace: str |
 
         take_configs(flow, context.backend, run_id)
     check_decorators(flow)
+    libraries = None if inside else _enter(context, step, place, max_num_splits, namespace)
     context.banner(f"Trying step {step} on the inputs of {flow.name}/{run_id}/{step}/{task_id}. Nothing is stored.")
 
     def work(masks: MaskSender | None = None) -> int:
-    libraries = None if inside else _enter(context, step, place, max_num_splits, namespace)
         settings = TaskSettings(max_num_splits, namespace, context.flow_options, masks, libraries or {})
         return 0 if try_step(flow, context.backend, settings, run_id, step, task_id) else 1
 

@@ -27,21 +27,21 @@ if TYPE_CHECKING:
     from metaflow_core.metadata.recording import Content
 
 
-@dataclass(slots=True)
-class TaskSettings:
-    """What tasks need to know from the command line of the run."""
 Libraries = tuple[Sequence[str], Mapping[str, str]]  # folders of packages, and the versions of these
 
 
+@dataclass(slots=True)
+class TaskSettings:
+    """What tasks need to know from the command line of the run."""
 
     max_num_splits: int = 100
     namespace: str | None = None  # of the client inside tasks; None: the identity's, "": global
     options: dict[str, Any] | None = None  # given to flow decorators
     masks: MaskSender | None = None  # to who reads the output
+    libraries: Mapping[str, Libraries] | None = None  # by step; None: as the run has recorded it
 
     def as_arguments(self) -> list[str]:
         """The settings as arguments of the ``step`` command; ``options`` stand before the command."""
-    libraries: Mapping[str, Libraries] | None = None  # by step; None: as the run has recorded it
         namespace = [] if self.namespace is None else ["--namespace", self.namespace]
         return ["--max-num-splits", str(self.max_num_splits), *namespace]
 
@@ -126,10 +126,10 @@ def _run_body(state: TaskState, decorators: Sequence[StepDecorator], settings: T
     error: BaseException | None = None
     entered: list[StepDecorator] = []
     try:
+        _add_libraries(state, settings)
         for decorator in decorators:
             entered.append(decorator)
             decorator.before(state)
-        _add_libraries(state, settings)
         body: Callable[[], None] = partial(_run_step, state, process)
         for decorator in reversed(decorators):
             body = partial(decorator.around, state, body)
@@ -150,11 +150,6 @@ def _run_body(state: TaskState, decorators: Sequence[StepDecorator], settings: T
     return error
 
 
-def _run_step(state: TaskState, process: int) -> None:
-    step = state.step
-    error: BaseException | None = None
-    try:
-        state.runtime.run_step(state.flow, step, state)
 def _add_libraries(state: TaskState, settings: TaskSettings) -> None:
     """Let the step find the packages that it has asked for."""
     known = settings.libraries
@@ -170,6 +165,11 @@ def _add_libraries(state: TaskState, settings: TaskSettings) -> None:
         state.runtime.add_libraries(folders, packages)
 
 
+def _run_step(state: TaskState, process: int) -> None:
+    step = state.step
+    error: BaseException | None = None
+    try:
+        state.runtime.run_step(state.flow, step, state)
         if state.transition is None and not step.is_end:
             raise errors.InvalidNextException(
                 f"Step {step.name} ended without calling next. Its last statement must say where the flow goes."
