@@ -99,9 +99,35 @@ def changed_environment(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[
     for language in dict.fromkeys([*old["packages"], *new["packages"]]):
         if language in old["packages"] and language in new["packages"]:
             groups.append((language, old["packages"][language], new["packages"][language]))
+    groups += _changed_in_steps(old, new)
     return [
         EnvironmentChange(language, name, before.get(name), after.get(name))
         for language, before, after in groups
         for name in sorted({**before, **after})
         if before.get(name) != after.get(name)
     ]
+
+
+def _changed_in_steps(
+    old: Mapping[str, Any], new: Mapping[str, Any]
+) -> list[tuple[str | None, Mapping[str, str], Mapping[str, str]]]:
+    """Versions with which steps with packages of their own ran; those that changed in the same way are one group."""
+    groups: dict[tuple[str | None, str | None], list[str]] = {}
+    before, after = old.get("steps", {}), new.get("steps", {})
+    for step in dict.fromkeys([*before, *after]):
+        if before.get(step) != after.get(step):
+            groups.setdefault((before.get(step), after.get(step)), []).append(step)
+    return [
+        (f"step {', '.join(steps)}", _versions(old, one, new, other), _versions(new, other, old, one))
+        for (one, other), steps in groups.items()
+    ]
+
+
+def _versions(run: Mapping[str, Any], id: str | None, other: Mapping[str, Any], other_id: str | None) -> dict[str, str]:
+    """What a step ran with. Where it had no packages of its own, those of the whole run that the other one has, too."""
+    if id is not None:
+        own = run["environments"][id]
+        return {own["language"]: own["version"], **own["packages"]}
+    theirs = other["environments"][other_id]
+    known = {**run["packages"].get(theirs["language"], {}), **run["versions"]}
+    return {name: known[name] for name in (theirs["language"], *theirs["packages"]) if name in known}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from metaflow_core.errors import MetaflowNotFound
 from metaflow_core.metadata import task_queries
@@ -120,11 +120,29 @@ class Step(Diffing, Container[Task]):
         return (Step._of(self._run, name) for name in names if not name.startswith("_"))
 
     @property
-    def environment_info(self) -> dict[str, str]:
-        """Language of the step, and the versions with which the run was made."""
+    def environment_info(self) -> dict[str, Any]:
+        """Language of the step, and the versions with which it ran.
+
+        Of a step with packages of its own also ``environment`` (``pypi:`` and an id that equal environments share),
+        ``packages`` with the version of each, ``interpreter``, and ``path``, where they were on the machine that ran
+        it; None when they were installed there already.
+        """
         facts = dict(tag.split(":", 1) for tag in self.system_tags if "_version:" in tag)
         node = self._run._graph().get("steps", {}).get(self.id, {})
-        return {"language": node.get("language", "python"), **dict(sorted(facts.items()))}
+        found = {"language": node.get("language", "python"), **dict(sorted(facts.items()))}
+        recorded = self._run.environment
+        id = recorded.get("steps", {}).get(self.id)
+        if id is None:
+            return found
+        own = recorded["environments"][id]
+        return {
+            **found,
+            f"{own['language']}_version": own["version"],
+            "environment": f"{own['provider']}:{id}",
+            "packages": own["packages"],
+            "interpreter": own["interpreter"],
+            "path": own["folder"] or next(iter(own["libraries"]), None),
+        }
 
     def _repr_html_(self) -> str:
         rows: list[tuple[object, ...]] = []

@@ -31,7 +31,8 @@ class WhatRan:
         """With what it ran: ``platform``, ``versions`` and ``packages``; empty when nothing was recorded.
 
         ``packages`` has, by language, the version of each package: for Python those that were installed, for R those
-        that were loaded when the run started. Environment variables are never recorded.
+        that were loaded when the run started. With steps that have packages of their own ``steps`` says which has
+        which of the ``environments``. Environment variables are never recorded.
         """
         db, run_pk = self._tagged()
         found: dict[str, Any] = json.loads(texts_of(db, run_pk)[1] or "{}")
