@@ -14,7 +14,7 @@ run_members <- list(
   },
   artifact = function(x) function(name) load_artifact(end_task_of(x), name),
   data = function(x) new_data(x),
-  code = function(x) field(x, "code"),
+  code = function(x) code_of(x),
   trigger = function(x) field(x, "trigger"),
   tag_history = function(x) call_core("client_tag_history", x),
   inputs = function(x) call_core("client_inputs", x),
@@ -79,7 +79,8 @@ run_object <- function(pathspec) open_object("run_client", list(pathspec), check
 #' - `environment`: with what it ran, a list of `platform`, `versions` and, by language, `packages`; `NULL` when it was not
 #'   recorded.
 #' - `origin_pathspec`: the run that this one resumes, or `NULL`.
-#' - `code`, `trigger`: `NULL` for a run that somebody started on a machine.
+#' - `code`: the code as it was when the run started. See the [page about it][run_code].
+#' - `trigger`: `NULL` for a run that somebody started on a machine.
 #'
 #' @section Methods:
 #' - `step(name)`: one step.

@@ -18,7 +18,7 @@ task_members <- list(
   stdout = function(x) field(x, "stdout"),
   stderr = function(x) field(x, "stderr"),
   loglines = function(x) function(stream = "stdout") call_core("client_log", x, stream),
-  code = function(x) field(x, "code"),
+  code = function(x) code_of(x),
   parent_tasks = function(x) object_list(x, field(x, "parent_tasks"), "task_client", paste("tasks that lead to", x)),
   child_tasks = function(x) object_list(x, field(x, "child_tasks"), "task_client", paste("tasks that follow", x)),
   at_attempt = function(x) {

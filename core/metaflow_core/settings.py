@@ -190,6 +190,10 @@ SETTINGS: dict[str, Setting] = {
             choices=("pandas", "polars", "arrow"),
         ),
         Setting(
+            "PACKAGE_SUFFIXES", "text", None, "More endings of files that a code package takes, such as .csv,.sql."
+        ),
+        Setting("PACKAGE_MAX_SIZE", "int", 100, "Most that a code package may hold, in MB.", minimum=1),
+        Setting(
             "GC_OLDER_THAN", "text", None, "Age from which `metaflow gc` removes runs, such as 90d: by default none."
         ),
         Setting(

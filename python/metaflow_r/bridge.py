@@ -15,11 +15,21 @@ def export() -> None:
     """Hand R its functions. Called once, as soon as R and Python are in one process."""
     from rpy2.rinterface import rternalize
 
-    from metaflow_r import arguments, call_step, client, client_lineage, client_search, program, runner, task
+    from metaflow_r import (
+        arguments,
+        call_step,
+        client,
+        client_code,
+        client_lineage,
+        client_search,
+        program,
+        runner,
+        task,
+    )
 
     core = session.namespace()["the"]["core"]
     compiled_call = session.namespace()["compiled_call"]
-    for module in (task, client, client_lineage, client_search, program, runner, call_step, arguments):
+    for module in (task, client, client_code, client_lineage, client_search, program, runner, call_step, arguments):
         for name, function in module.FOR_R.items():
             # Inside of `run` whole flows run, whose warnings are shown where they arise.
             exported = rternalize(_guarded(function if module is program else _heard(function)))

@@ -36,6 +36,7 @@ COMMANDS = {
     "spin": "metaflow_core.cli.spin:spin",
     "version": "metaflow_core.cli.flow:version",
     "help": "metaflow_core.cli.flow:help_command",
+    "package": "metaflow_core.cli.package:package",
     "init": "metaflow_core.cli.step:init",
     "step": "metaflow_core.cli.step:step_command",
     "exit-hook": "metaflow_core.cli.exit_hook:exit_hook_command",
@@ -150,9 +151,11 @@ def command_line(flow: FlowDef) -> click.Group:
         click.Option(["--quiet"], is_flag=True, help="Do not print banners."),
         click.Option(["--metadata"], metavar="URL", help="Metadata database: sqlite:///PATH, or local."),
         click.Option(["--datastore"], metavar="URL", help="Artifact store: local, s3, gs, azure, a path or a URL."),
-        click.Option(["--datastore-root"], metavar="PLACE", help="Directory that holds .metaflow, or where s3, gs or azure is."),
+        click.Option(
+            ["--datastore-root"], metavar="PLACE", help="Directory that holds .metaflow, or where s3, gs or azure is."
+        ),
         click.Option(["--environment"], metavar="NAME", help="Packages of steps: local, pypi, conda or uv."),
-        click.Option(["--package-suffixes"], metavar="LIST", help="File endings that a deployment packages."),
+        click.Option(["--package-suffixes"], metavar="LIST", help="More endings of files to package: .csv,.sql"),
         with_option(),
         click.Option(["--pylint/--no-pylint"], default=False, help="Check the code with pylint first, when installed."),
         _config_option(flow, "--config", "NAME PATH", "Read a config from this file; may be given several times."),
@@ -179,6 +182,8 @@ def _before_command(ctx: click.Context, /, **options: Any) -> None:
     os.environ.update(store_variables(options["datastore"], options["datastore_root"]))
     if options["metadata"] not in (None, "local"):
         os.environ["METAFLOW_METADATA_URL"] = options["metadata"]
+    if options["package_suffixes"]:
+        os.environ["METAFLOW_PACKAGE_SUFFIXES"] = options["package_suffixes"]
     context.environment = options["environment"]
     attach(context.flow, options["with_"])
     context.arguments = _given(ctx)

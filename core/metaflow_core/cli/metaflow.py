@@ -15,6 +15,7 @@ from metaflow_core.names import near
 
 # Imported when asked for, so that one command does not wait for what another one needs.
 COMMANDS = {
+    "code": "metaflow_core.cli.code:code",
     "configure": "metaflow_core.cli.configure:configure",
     "diff": "metaflow_core.cli.diff:diff",
     "doctor": "metaflow_core.cli.doctor:doctor",

@@ -32,6 +32,11 @@ def run_options() -> list[click.Parameter]:
         ),
         with_option(),
         json_log_option(),
+        click.Option(
+            ["--package-code/--no-package-code"],
+            default=False,
+            help="Keep the code of the whole project with the run, and not only the files of the flow.",
+        ),
         click.Option(["--run-id-file"], type=click.Path(dir_okay=False), help="Write the run id to this file."),
         click.Option(["--runner-attribute-file"], type=click.Path(dir_okay=False), hidden=True),
         click.Option(
@@ -62,6 +67,7 @@ def prepare(context: FlowContext, options: dict[str, Any]) -> RunOptions:
         limits=Limits(options["max_workers"], options["max_num_splits"], options["max_log_size"]),
         namespace=options["namespace"],
         run_id_file=options["run_id_file"],
+        package_code=options["package_code"],
         attribute_file=options["runner_attribute_file"],
         flow_options=context.flow_options,
         program=[*context.program, "--quiet", *arguments],

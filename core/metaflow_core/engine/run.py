@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from metaflow_core import identity
 from metaflow_core import settings as project_settings
-from metaflow_core.decorators.resolve import flow_decorators, has_secrets, step_decorators
+from metaflow_core.decorators.resolve import flow_decorators, has_secrets
 from metaflow_core.engine.interface import Compute, TaskRequest
 from metaflow_core.engine.masking import Mask, MaskChannel
 from metaflow_core.engine.plan import Plan
@@ -21,7 +21,7 @@ from metaflow_core.engine.scheduler import Limits, Scheduler
 from metaflow_core.engine.showing import Showing, open_report
 from metaflow_core.engine.streams import flush_streams
 from metaflow_core.engine.task import TaskSettings, run_attempt, runtime_of
-from metaflow_core.engine.what_ran import environment_of, source_of
+from metaflow_core.engine.what_ran import environment_of, source_of, written_secrets
 from metaflow_core.errors import MetaflowTaggingError, PluginError, UnserializableValue
 from metaflow_core.graph.model import FlowDef
 from metaflow_core.graph.render import flow_to_json
@@ -35,6 +35,7 @@ from metaflow_core.values import encode
 if TYPE_CHECKING:
     from metaflow_core.engine.environments import StepEnvironment
     from metaflow_core.engine.exit_hooks import ExitHooks
+    from metaflow_core.engine.package import Package
 
 
 @dataclass(slots=True)
@@ -47,6 +48,7 @@ class RunOptions:
     run_id_file: str | None = None
     attribute_file: str | None = None  # gets the names of flow and run, as JSON, for the program that started this one
     flow_options: dict[str, Any] = field(default_factory=dict)
+    package_code: bool = False  # keep the whole project with the run
     program: Sequence[str] = ()  # the command that starts this program again, up to the command
     showing: Showing = field(default_factory=Showing)
     environments: Mapping[str, StepEnvironment] = field(default_factory=dict)  # by step, of those that have their own
@@ -133,6 +135,7 @@ def create_run(
     """Register the run: tags, constants, parameters and configs. A resumed run takes the last two from ``origin``."""
     import blake3
 
+    package = _package(flow, backend) if options.package_code else None
     artifacts: dict[str, recording.Content] = {}
     for name, value in {**flow.constants, **parameters, **flow.config_values}.items():
         try:
@@ -178,6 +181,9 @@ def create_run(
             environment=environment_of(runtimes, system_tags, options.environments),
         ),
     )
+    if package is not None:
+        with package:
+            package.record(backend, run)
     if options.run_id_file:
         with open(options.run_id_file, "w", encoding="utf-8") as file:
             file.write(run.id)
@@ -189,11 +195,20 @@ def create_run(
     return run
 
 
+def _package(flow: FlowDef, backend: Backend) -> Package:
+    """The project, in the store before there is a run."""
+    from metaflow_core.engine.package import Package
+
+    package = Package(flow)
+    package.store(backend)
+    return package
+
+
 def _without_secrets(flow: FlowDef, source: str | None) -> str | None:
     """The source, which is stored, without the secrets that are written in it as arguments of decorators."""
     import json
 
-    secrets = [text for step in flow for decorator in step_decorators(step) for text in decorator.secret_arguments()]
+    secrets = written_secrets(flow)
     if source is None or not secrets:
         return source
     mask = Mask()

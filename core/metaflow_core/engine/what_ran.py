@@ -8,6 +8,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from metaflow_core.decorators.resolve import step_decorators
+
 if TYPE_CHECKING:
     from metaflow_core.engine.environments import StepEnvironment
     from metaflow_core.engine.interface import LanguageRuntime
@@ -42,6 +44,11 @@ def _read(file: str) -> str | None:
         return None
     with open(file, encoding="utf-8", errors="replace") as opened:
         return opened.read()
+
+
+def written_secrets(flow: FlowDef) -> list[str]:
+    """The secrets that are written in the code as arguments of decorators."""
+    return [text for step in flow for decorator in step_decorators(step) for text in decorator.secret_arguments()]
 
 
 def environment_of(

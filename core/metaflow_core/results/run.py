@@ -23,6 +23,7 @@ from metaflow_core.results.tagging import Tagging
 from metaflow_core.results.what_ran import WhatRan
 
 if TYPE_CHECKING:
+    from metaflow_core.results.code import MetaflowCode
     from metaflow_core.results.data import MetaflowData
     from metaflow_core.results.flow import Flow
     from metaflow_core.results.task import Task
@@ -95,9 +96,11 @@ class Run(Tagging, Lineage, WhatRan, Diffing, Container[Step]):
         return None if origin is None else f"{self._parts[0]}/{origin}"
 
     @property
-    def code(self) -> None:
-        """The code package of the run; a local run has none."""
-        return None
+    def code(self) -> MetaflowCode | None:
+        """The code as it was when the run started: the whole project, or the flow's file and those of its steps."""
+        from metaflow_core.results.code import code_of
+
+        return code_of(self)
 
     @property
     def trigger(self) -> None:

@@ -21,6 +21,7 @@ from metaflow_core.results.task_log import TaskLog
 from metaflow_core.wrapped_error import MetaflowExceptionWrapper
 
 if TYPE_CHECKING:
+    from metaflow_core.results.code import MetaflowCode
     from metaflow_core.results.step import Step
 
 _FINAL = ("done", "caught")
@@ -130,9 +131,12 @@ class Task(TaskLog, Diffing, Container[DataArtifact]):
         return next((tag.partition(":")[2] for tag in self.system_tags if tag.startswith("runtime:")), None)
 
     @property
-    def code(self) -> None:
-        """The code package of the run; a local run has none."""
-        return None
+    def code(self) -> MetaflowCode | None:
+        """The code that it ran: that of its run, or of the run from which ``resume`` took it over."""
+        origin = self.origin_pathspec
+        if origin is not None:
+            return Task._at(self._scope, tuple(origin.split("/")), check=False).code
+        return self._step._run.code
 
     @property
     def parent_tasks(self) -> Iterator[Task]:
