@@ -81,6 +81,12 @@ def open_backend(metadata_url: str | None = None, storage_url: str | None = None
     return Backend(_absolute(metadata_url), _absolute(storage_url))
 
 
+def backend_in(folder: str) -> Backend:
+    """A database and a store in this folder, whatever the settings say."""
+    folder = os.path.abspath(folder)
+    return Backend(SQLITE + os.path.join(folder, "metaflow.db"), folder)
+
+
 def _named_store(name: str) -> str:
     setting = settings.SETTINGS[f"DATASTORE_SYSROOT_{name.upper()}"]
     url: str | None = settings.get(setting.name)
@@ -92,6 +98,23 @@ def _named_store(name: str) -> str:
     if "://" not in url:
         raise MetaflowException(f"{setting.variable} must be an address such as {NAMED_STORES[name]}, not {show(url)}.")
     return url
+
+
+def store_variables(datastore: str | None, root: str | None) -> dict[str, str]:
+    """The settings that ``--datastore`` and ``--datastore-root`` stand for, as environment variables."""
+    variables = {"METAFLOW_DEFAULT_DATASTORE": datastore} if datastore else {}
+    if root and datastore in NAMED_STORES:
+        variables[f"METAFLOW_DATASTORE_SYSROOT_{datastore.upper()}"] = root
+    elif root and "://" in root:
+        if datastore:
+            raise MetaflowException(
+                f"--datastore-root {root} does not go with --datastore {datastore}. Give one of them, or one of "
+                f"--datastore {', '.join(NAMED_STORES)}."
+            )
+        variables["METAFLOW_DEFAULT_DATASTORE"] = root
+    elif root:
+        variables["METAFLOW_DATASTORE_SYSROOT_LOCAL"] = os.path.abspath(root)
+    return variables
 
 
 def _absolute(url: str) -> str:

@@ -107,6 +107,14 @@ def stored(row: Row, storage: Storage) -> Stored:
     return value
 
 
+def in_store(row: Row, most: float = float("inf")) -> str | None:
+    """Where the payload of a row of ``COLUMNS`` is in the store; None when it is not there or has over ``most`` bytes."""
+    _, key, _, _, _, encoding, size, *_, payload = row
+    if payload is not None or encoding in ("null", "bool", "int", "float", "str") or size > most:
+        return None
+    return storage_key(key)
+
+
 def content(db: Database, pk: int) -> Row:
     """The row of ``COLUMNS`` with this ``pk``."""
     rows = db.execute(f"SELECT {COLUMNS} FROM contents WHERE pk = ?", (pk,))
