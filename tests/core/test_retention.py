@@ -329,7 +329,8 @@ def test_logs_of_tasks_that_were_taken_over_outlive_their_runs(store: Store, ord
     assert (task.origin_pathspec, task.stdout, Task("F/2/start/1").stdout) == ("F/2/start/1", log, log)
     for runs in order:
         store.db.execute(
-            f"UPDATE runs SET created_at = 1, finished_at = 1, heartbeat_at = 1 WHERE id IN ({', '.join(map(repr, runs))})"
+            "UPDATE runs SET created_at = 1, finished_at = 1, heartbeat_at = 1"
+            f" WHERE id IN ({', '.join(map(repr, runs))})"
         )
         removed = [run.pathspec for run in collect_garbage("90d").runs]
         assert sorted(removed) == [f"F/{run}" for run in runs]
