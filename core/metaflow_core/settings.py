@@ -28,6 +28,7 @@ from metaflow_core.names import show
 
 PREFIX = "METAFLOW_"
 FOLDER = ".metaflow"
+SPIN_FOLDER = ".metaflow_spin"  # of the working directory, for `spin --persist`
 _CONFIG = os.path.join(FOLDER, "config.json")
 
 
@@ -167,6 +168,12 @@ SETTINGS: dict[str, Setting] = {
         Setting("HEARTBEAT_SECONDS", "float", 10.0, "How often a run reports that it is alive.", minimum=0.1),
         Setting(
             "TASK_MEMORY_LIMIT", "int", None, "Most memory of one local task, in MB. By default no limit.", minimum=1
+        ),
+        Setting(
+            "ENFORCE_RESOURCES",
+            "bool",
+            False,
+            "Whether @resources holds on this machine: tasks wait for free cores, memory and GPUs, and get no more.",
         ),
         Setting(
             "OPAQUE_ARTIFACTS",

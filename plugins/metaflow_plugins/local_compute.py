@@ -13,6 +13,7 @@ from metaflow_core import settings
 from metaflow_core.engine.interface import Compute, TaskExited, TaskRequest, TaskStarted
 from metaflow_core.hookspecs import hookimpl
 
+from metaflow_plugins.local_descendants import end_marked
 from metaflow_plugins.local_launcher import Launcher, signal_group
 
 
@@ -77,6 +78,7 @@ class LocalCompute:
         """The launcher is gone, so nobody would see its tasks end: end them."""
         for pid in self._pids.values():
             signal_group(pid, signal.SIGKILL)
+        end_marked(self._pid, ())
         self._pids.clear()
         reason = "The process that starts tasks was killed, so the task could not go on."
         lost = [TaskExited(request, -9, reason) for request in self._requests.values()]

@@ -1,7 +1,8 @@
 """The process from which local tasks are forked.
 
 It holds the user's module, loaded once, and nothing that a fork could break: no thread, no connection. Each task is a
-fork of it, in a session of its own, so that it can be killed with everything it has started.
+fork of it, in a session of its own, so that it can be killed with everything it has started. What has left the session
+is found by a mark.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from metaflow_core.engine.interface import TaskRequest
+from metaflow_core.engine.interface import Share, TaskRequest
 from metaflow_core.engine.streams import make_streams
 
+from metaflow_plugins.local_descendants import end_marked, mark, unmark
+from metaflow_plugins.local_limits import limit_process
+
 GRACE_SECONDS = 3.0
-# What artifacts are read and written with. When one task had to import it, those after it should not have to.
-WARM = ("pyarrow", "pandas")
+# What artifacts are read, written and kept with. When one task had to import it, those after it should not have to.
+WARM = ("pyarrow", "pandas", "s3fs", "gcsfs", "adlfs")
 
 
 class Launcher:
@@ -46,6 +50,9 @@ class Launcher:
         self._always_spawn = always_spawn
         self._memory_limit = memory_limit
         self._keys: dict[int, str] = {}
+        self._marks: dict[int, int] = {}  # of the tasks that run: see `local_descendants`
+        self._started = 0
+        self._searched = (0.0, 0.0)  # when descendants were last looked for, and how long that took
         self._received = b""
         self._unsent = b""
         self._files: list[int] = []
@@ -56,6 +63,7 @@ class Launcher:
         gc.freeze()
         # The terminal's interrupt is for the driver, which decides what becomes of the tasks.
         os.setsid()
+        unmark()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         woken, wake = os.pipe()
@@ -105,14 +113,18 @@ class Launcher:
         for i, module in enumerate(WARM):  # by index: a loop over an mmap gives bytes, and b"\0" is true
             if self._wanted[i] and module not in sys.modules:
                 importlib.import_module(module)
+        self._started += 1
+        launcher = os.getpid()
         try:
             pid = os.fork()
         except OSError as error:
             self._tell(key=request.key, code=1, message=f"No process could be started: {error.strerror}.")
         else:
             if pid == 0:
+                mark(launcher, self._started)
                 self._be_task(request, stdout, stderr)
             self._keys[pid] = request.key
+            self._marks[pid] = self._started
             self._tell(key=request.key, pid=pid)
         finally:
             os.close(stdout)
@@ -133,11 +145,7 @@ class Launcher:
                 os.close(source)
             for file in self._files:
                 os.close(file)
-            if self._memory_limit:
-                import resource
-
-                limit = self._memory_limit << 20
-                resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+            limit_process(self._memory_limit, request.share and Share(*request.share))
             if self._always_spawn or request.spawn:
                 command = list(self._command(request))
                 os.execvp(command[0], command)
@@ -163,16 +171,29 @@ class Launcher:
                 os._exit(code)
 
     def _reap(self) -> None:
+        reaped, urgent = False, False
         while self._keys:
             found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if found is None:
-                return
+                break
             # What the task has started ends with it. The group exists as long as its leader is not reaped.
             signal_group(found.si_pid, signal.SIGKILL)
             _, status = os.waitpid(found.si_pid, 0)
             key = self._keys.pop(found.si_pid, None)
+            self._marks.pop(found.si_pid, None)
             if key is not None:
+                reaped, urgent = True, urgent or status != 0
                 self._tell(key=key, code=os.waitstatus_to_exitcode(status))
+        if reaped:
+            self._end_descendants(urgent)
+
+    def _end_descendants(self, urgent: bool) -> None:
+        """End what ended tasks have left in other groups: later, unless it is urgent, since looking takes time."""
+        began = time.monotonic()
+        at, took = self._searched
+        if urgent or began - at > 50 * took:
+            end_marked(os.getpid(), self._marks.values())
+            self._searched = began, time.monotonic() - began
 
     def _kill(self, key: str, number: int) -> None:
         for pid, name in self._keys.items():
@@ -188,6 +209,7 @@ class Launcher:
             time.sleep(0.01)
         for pid in self._keys:
             signal_group(pid, signal.SIGKILL)
+        end_marked(os.getpid(), ())
 
     def _tell(self, **event: Any) -> None:
         self._unsent += json.dumps(event).encode() + b"\n"

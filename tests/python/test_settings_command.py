@@ -164,7 +164,7 @@ def test_with_of_the_environment_and_of_the_command_line(run_flow: Any) -> None:
     result = run_flow(script, "run", env={**env, "METAFLOW_RUN_WITH": "retry", "METAFLOW_QUIET": "1"})
     assert "dark red" in result.stdout
     wrong = run_flow(script, "run", env={"METAFLOW_RUN_WITH": "retri"}, check=False)
-    assert "there is no decorator 'retri'. Did you mean @retry?" in wrong.stderr
+    assert "there is no step decorator 'retri'. Did you mean @retry?" in wrong.stderr
 
 
 def test_another_database_by_its_option_is_the_only_one(run_flow: Any, project: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -36,6 +36,12 @@ class LanguageRuntime(Protocol):
 
     def follow_graph(self, step: StepDef, state: TaskState) -> None:
         """Lead on as the graph says, for a step whose body was skipped or replaced by a decorator."""
+
+    def artifacts_in(self, file: str, nested: Collection[str]) -> Mapping[str, Any]:
+        """What a file of the user's defines as ``ARTIFACTS``: values by name; those in ``nested`` are such themselves.
+
+        ``CommandException`` when the file can't be loaded, or has none.
+        """
 
     def describe_error(self, error: BaseException) -> tuple[str, str]:
         """The name of the error's type, and a traceback of the user's frames alone."""
@@ -102,6 +108,14 @@ class EnvironmentProvider(Protocol):
         """Environment variables for a process that starts with the environment."""
 
 
+class Share(NamedTuple):
+    """What a task may use of the machine, when the scheduler divides it among tasks."""
+
+    memory: int | None  # MB that it may allocate; None: no limit
+    cores: list[int]  # the numbers of its CPU cores; empty: all
+    gpus: list[str]  # the names of its GPUs, as CUDA_VISIBLE_DEVICES has them
+
+
 class TaskRequest(NamedTuple):
     """One attempt of one task, as the scheduler asks for it. Everything else the task finds in the metadata."""
 
@@ -113,6 +127,7 @@ class TaskRequest(NamedTuple):
     fallback: bool = False  # the process died for the last time: do not run the body, let @catch handle it
     seconds: float | None = None  # kill the task after this time
     spawn: bool = False  # its step has an interpreter of its own, so no fork will do
+    share: Share | None = None  # a plain list where the request went through JSON
 
     @property
     def key(self) -> str:

@@ -6,13 +6,14 @@ import heapq
 import sys
 from array import array
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
 from metaflow_core.graph.model import FlowDef
 
+Fits = Callable[[str, int], bool]
 Frames = list[list[Any]]  # [id of the splitting task, "foreach" or "split", index, number of splits], outermost first
 
 
@@ -100,23 +101,36 @@ class Plan:
         self._counter += 1
         heapq.heappush(self._later, (at, self._counter, works))
 
-    def next(self, now: float, free: int = sys.maxsize) -> Work | None:
+    def next(self, now: float, free: int = sys.maxsize, fits: Fits | None = None) -> Work | None:
         """Work that can start now, taken from the plan; there is room for ``free`` tasks.
 
         A gang starts when there is room for all of it, and what is behind it waits as well: two that have each begun
-        in part would wait for each other.
+        in part would wait for each other. Work of a step for which ``fits(step, number of tasks at once)`` is false
+        waits, and what is behind it goes before it.
         """
         if not self._begun:
-            self._begin(now, free)
+            self._begin(now, free, fits)
         return self._begun.popleft() if self._begun else None
 
-    def _begin(self, now: float, free: int) -> None:
-        if self._later and self._later[0][0] <= now:
-            if len(self._later[0][2]) <= free:
-                self._begun.extend(heapq.heappop(self._later)[2])
+    def _begin(self, now: float, free: int, fits: Fits | None) -> None:
+        due = [entry for entry in self._later if entry[0] <= now]
+        if fits is not None:
+            due = [entry for entry in due if fits(entry[2][0].step, len(entry[2]))]
+        if due:
+            first_due = min(due)
+            if len(first_due[2]) <= free:
+                self._later.remove(first_due)
+                heapq.heapify(self._later)
+                self._begun.extend(first_due[2])
             return
-        while self._ready and not self._begun:
-            first = self._ready[0]
+        place = 0
+        while place < len(self._ready) and not self._begun:
+            first = self._ready[place]
+            if fits is not None and not fits(
+                first.step, first.count if isinstance(first, _FanOut) and first.at_once else 1
+            ):
+                place += 1
+                continue
             if isinstance(first, Work):
                 self._begun.append(first)
             elif first.at_once and first.count > free:
@@ -126,12 +140,11 @@ class Plan:
                 self._begun.extend(children if first.at_once else islice(children, 1))
                 if self._begun and not first.at_once:
                     return
-            self._ready.popleft()
+            del self._ready[place]
 
-    @property
-    def next_time(self) -> float | None:
-        """When the next retry is due."""
-        return self._later[0][0] if self._later else None
+    def next_time(self, after: float) -> float:
+        """When the next retry is due after that time; infinity when none is."""
+        return min((at for at, _, _ in self._later if at > after), default=float("inf"))
 
     @property
     def waiting(self) -> bool:

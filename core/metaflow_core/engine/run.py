@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from metaflow_core import identity
 from metaflow_core import settings as project_settings
 from metaflow_core.decorators.resolve import flow_decorators, has_secrets
+from metaflow_core.engine.admission import Admission, admission_for
 from metaflow_core.engine.interface import Compute, TaskRequest
 from metaflow_core.engine.masking import Mask, MaskChannel
 from metaflow_core.engine.plan import Plan
@@ -61,6 +62,7 @@ class Processes:
     compute: Compute
     masks: MaskChannel | None = None  # when the flow has secrets
     exit_hooks: ExitHooks | None = None
+    admission: Admission | None = None  # when the machine is divided among tasks
 
     def close(self) -> None:
         """End them without a run."""
@@ -71,6 +73,7 @@ class Processes:
 
 def open_processes(flow: FlowDef, backend: Backend, options: RunOptions) -> Processes:
     """Prepare the languages of the flow, and fork the process that runs its tasks. Before anything is opened."""
+    admission = admission_for(flow)
     masks = MaskChannel() if any(map(has_secrets, flow)) else None
     settings = TaskSettings(options.limits.max_num_splits, options.namespace, options.flow_options, masks)
     settings.libraries = {
@@ -100,7 +103,7 @@ def open_processes(flow: FlowDef, backend: Backend, options: RunOptions) -> Proc
     flush_streams()
     exit_hooks = _open_exit_hooks(flow, options)
     compute.open(run_task, command)
-    return Processes(compute, masks, exit_hooks)
+    return Processes(compute, masks, exit_hooks, admission)
 
 
 def _open_exit_hooks(flow: FlowDef, options: RunOptions) -> ExitHooks | None:
@@ -268,6 +271,7 @@ def _execute(
             next_id,
             processes.masks,
             spawned,
+            processes.admission,
         )
         status = scheduler.execute()
     except KeyboardInterrupt:  # before the scheduler listens

@@ -15,9 +15,11 @@ from metaflow_core import settings
 from metaflow_core.clock import now
 from metaflow_core.decorators.interface import StepDecorator
 from metaflow_core.decorators.resolve import step_decorators
+from metaflow_core.engine.admission import Admission
 from metaflow_core.engine.gangs import Gangs, Member
 from metaflow_core.engine.interface import Compute, TaskRequest, TaskStarted
 from metaflow_core.engine.masking import Mask, MaskChannel
+from metaflow_core.engine.memory import memory_limits
 from metaflow_core.engine.output import LineSplitter
 from metaflow_core.engine.plan import Plan, Work
 from metaflow_core.engine.report import Report
@@ -89,6 +91,7 @@ class Scheduler:
     next_id: int = 1
     masks: MaskChannel | None = None  # when the flow has secrets
     spawned: Collection[str] = ()  # steps with an interpreter of their own
+    admission: Admission | None = None  # when the machine is divided among tasks
     failed: int = 0
     interrupts: int = 0
     _running: dict[str, _Running] = field(default_factory=dict)
@@ -98,6 +101,7 @@ class Scheduler:
     _poll: Any = field(default_factory=select.poll)
     _force_at: float | None = None
     _announced_wait: bool = False
+    _looked: float = 0.0  # when the plan was last asked for work
 
     def execute(self) -> str:
         """Run to the end and return the run's status: ``completed``, ``failed`` or ``interrupted``."""
@@ -114,6 +118,8 @@ class Scheduler:
             while True:
                 self._start_tasks()
                 if not self._running and (self._stopping or not self.plan.waiting):
+                    break
+                if not self._running and self._is_stuck():
                     break
                 self._wait(min(next_beat, *self._times()), woken)
                 self._enforce_times()
@@ -135,7 +141,9 @@ class Scheduler:
 
     def _start_tasks(self) -> None:
         while not self._stopping and len(self._running) < self.limits.max_workers:
-            work = self.plan.next(time.monotonic(), self.limits.max_workers - len(self._running))
+            self._looked = time.monotonic()
+            fits = None if self.admission is None else self.admission.fits
+            work = self.plan.next(self._looked, self.limits.max_workers - len(self._running), fits)
             if work is None:
                 return
             self._start(work)
@@ -161,6 +169,7 @@ class Scheduler:
             work.fallback,
             policy.seconds,
             work.step in self.spawned,
+            None if self.admission is None else self.admission.start(work.step),
         )
         key = log_key(self.flow.name, self.run.id, work.step, work.task_id, work.attempt)
         log = LogWriter(self.backend.storage, key, self.limits.max_log_size << 20)
@@ -188,8 +197,8 @@ class Scheduler:
     def _times(self) -> Iterable[float]:
         """When something is due, whatever happens before."""
         yield self.report.due
-        if self.plan.next_time is not None and not self._stopping:
-            yield self.plan.next_time
+        if not self._stopping:  # a retry that is due already waits for room, so for the end of a task
+            yield self.plan.next_time(after=self._looked)
         if self._force_at is not None:
             yield self._force_at
         for task in self._running.values():
@@ -274,13 +283,16 @@ class Scheduler:
         died, error = result.status == "running", result.error
         if died:
             text = message or self._cause(task, code)
-            error = {"type": "TaskDied", "message": text, "stacktrace": "", "language": self.flow[work.step].language}
+            kind = "TimeoutException" if task.timed_out else "TaskDied"
+            error = {"type": kind, "message": text, "stacktrace": "", "language": self.flow[work.step].language}
             recording.fail_attempt(self.backend.db, work.task_pk, work.attempt, error, task.pid or 0)
             if task.log.truncated:
                 self.report.output(task.request, task.pid, "stderr", text)
             self._show(task, "stderr", [(text.encode(), True)])
         task.log.close()
         del self._running[task.request.key]
+        if self.admission is not None:
+            self.admission.end(work.step, task.request.share)
         if result.status in ("done", "caught"):
             self._succeeded(task, result)
         else:
@@ -300,10 +312,28 @@ class Scheduler:
                 style="failed",
             )
             self.failed += 1
+        elif transition and transition["kind"] == "parallel" and (why := self._too_much(transition)):
+            self.report.note(why, style="failed")
+            self.failed += 1
         elif work.gang:
             self._member_ended(task, Member(work, True, transition), fails=result.status == "caught")
         else:
             self._go_on(work, transition)
+
+    def _is_stuck(self) -> bool:
+        """Whether a gang, of which a resumed run has begun nothing, asks for more than an idle machine has."""
+        if self.admission is None or not self.admission.waiting or self.plan.next_time(self._looked) < float("inf"):
+            return False
+        steps = " and ".join(self.admission.waiting)
+        self.report.note(f"The tasks of step {steps} ask for more at once than this machine has.", style="failed")
+        self.failed += 1
+        return True
+
+    def _too_much(self, transition: dict[str, Any]) -> str:
+        """Why a gang does not fit this machine."""
+        if self.admission is None:
+            return ""
+        return self.admission.too_much(transition["targets"][0], transition["num_splits"])
 
     def _go_on(self, work: Work, transition: dict[str, Any] | None) -> None:
         if self.flow[work.step].is_end:
@@ -380,6 +410,7 @@ class Scheduler:
             return f"Step {step} ran longer than its @timeout and did not stop when asked, so it was killed."
         if code >= 0:
             return f"The process of step {step} ended with exit code {code} before the step was finished."
+        limits = memory_limits(self.flow[step])
         try:
             name = signal.Signals(-code).name
         except ValueError:
@@ -388,6 +419,8 @@ class Scheduler:
             "SIGKILL": " Something outside killed it; most often the machine was out of memory.",
             "SIGSEGV": " Native code crashed: a library, or recursion without end.",
         }
+        if limits and name in ("SIGKILL", "SIGSEGV", "SIGABRT", "SIGBUS"):
+            hint[name] = f" It may have run out of memory. {limits}"
         return f"The process of step {step} was killed by signal {-code} ({name}).{hint.get(name, '')}"
 
     # --- times and signals -----------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from metaflow_core import names
 from metaflow_core.engine import transition as transitions
 from metaflow_core.engine.current import current
 from metaflow_core.engine.inputs import Inputs
+from metaflow_core.engine.memory import explained
 from metaflow_core.engine.merge import merged
 from metaflow_core.errors import InvalidNextException, UnserializableValue
 from metaflow_core.graph.model import FlowDef, StepDef, Transition
@@ -321,12 +322,17 @@ class TaskState:
 
     def wrap(self, error: BaseException) -> MetaflowExceptionWrapper:
         """The error as data."""
+        why = explained(error, self.step)
         name, trace = self.runtime.describe_error(error)
-        return MetaflowExceptionWrapper(name, self._masked(str(error)), self._masked(trace))
+        text = f"{error} {why}".strip() if why else str(error)
+        return MetaflowExceptionWrapper(name, self._masked(text), self._masked(trace))
 
     def report(self, error: BaseException) -> None:
         """Print the error as the user should see it, to the task's stderr."""
+        why = explained(error, self.step)
         print(self._masked(self.runtime.describe_error(error)[1].rstrip()), file=sys.stderr, flush=True)
+        if why:
+            print(why, file=sys.stderr, flush=True)
 
     def print(self, text: str) -> None:
         """Print to the task's stderr, after what :meth:`report` has printed."""
