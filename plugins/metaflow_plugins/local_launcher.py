@@ -30,7 +30,7 @@ from metaflow_plugins.local_limits import limit_process
 
 GRACE_SECONDS = 3.0
 # What artifacts are read, written and kept with. When one task had to import it, those after it should not have to.
-WARM = ("pyarrow", "pandas", "s3fs", "gcsfs", "adlfs")
+WARM = ("psycopg", "pyarrow", "pandas", "s3fs", "gcsfs", "adlfs")
 
 
 class Launcher:
