@@ -20,10 +20,19 @@ metaflow <- function(name, ...) {
   structure(
     list(
       name = name, decorators = check_decorators(decorators_in(...), "metaflow()"), parameters = list(),
-      configs = list(), steps = list()
+      configs = list(), steps = list(), source = source_being_read()
     ),
     class = "metaflow_flow"
   )
+}
+
+# The script that defines a flow: the one that source() is reading, else that of Rscript.
+source_being_read <- function() {
+  for (frame in rev(sys.frames())) {
+    file <- get0("ofile", envir = frame, inherits = FALSE)
+    if (is_string(file)) return(normalizePath(file, mustWork = FALSE))
+  }
+  script_file()
 }
 
 check_decorators <- function(given, where) {
@@ -66,6 +75,7 @@ flow_data <- function(flow) {
   list(
     name = flow$name,
     file = script_file(),
+    source = if (is.null(flow$source)) NA_character_ else flow$source,
     decorators = lapply(flow$decorators, unclass),
     parameters = flow$parameters,
     configs = flow$configs,

@@ -13,6 +13,7 @@ from metaflow_core.graph.model import ConfigDef, DecoratorSpec, Delayed, FlowDef
 
 from metaflow_r.exit_hooks import RHook
 from metaflow_r.functions import RFunction, python_step
+from metaflow_r.locations import locate
 from metaflow_r.text import strings, text
 from metaflow_r.user_code import RCode
 
@@ -47,6 +48,8 @@ def read_flow(data: Any) -> FlowDef:
     for item in parts["steps"]:
         step = _step(_parts(item), flow)
         flow.steps[step.name] = step
+    if isinstance(parts["source"][0], str):
+        locate(flow, parts["source"][0])
     return mark_ends(flow)
 
 

@@ -77,7 +77,7 @@ class _Lint:
 
     def step_name(self, step: StepDef) -> None:
         if step.name in RESERVED_STEPS:
-            self.refuse(step, f"the name is reserved, because self.{step.name} means something else. Rename the step.")
+            self.refuse(step, f"the name is reserved, because {self.say.artifact(step.name)} means something else. Rename the step.")
         if not _STEP_NAME.fullmatch(step.name) or len(step.name) > MAX_NAME:
             self.refuse(
                 step,
