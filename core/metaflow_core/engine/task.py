@@ -58,6 +58,7 @@ def runtime_of(language: str) -> LanguageRuntime:
 
 def run_attempt(flow: FlowDef, backend: Backend, settings: TaskSettings, request: TaskRequest) -> int:
     """Run an attempt and commit its result. Returns the exit code: 0 when the flow can go on."""
+    backend.patient = True
     state = _open_state(flow, backend, settings, request)
     db, step, task = backend.db, state.step, state.task
     decorators = step_decorators(step)
@@ -169,6 +170,7 @@ def _run_step(state: TaskState, process: int) -> None:
     step = state.step
     error: BaseException | None = None
     try:
+        state.backend.rest()
         state.runtime.run_step(state.flow, step, state)
         if state.transition is None and not step.is_end:
             raise errors.InvalidNextException(
