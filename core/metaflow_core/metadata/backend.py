@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import os
+import time
 
 from metaflow_core import settings
 from metaflow_core.errors import MetaflowException
-from metaflow_core.metadata.database import Database
+from metaflow_core.metadata.database import Database, TryAgain
 from metaflow_core.metadata.migrate import migrate
 from metaflow_core.names import show
 from metaflow_core.plugins import hook
 from metaflow_core.store.interface import Storage
 
 SQLITE = "sqlite:///"
+PATIENCE = 60.0  # seconds
 # What `--datastore` and METAFLOW_DEFAULT_DATASTORE can be beside "local" and an address, with an example of an address.
 NAMED_STORES = {"s3": "s3://bucket/prefix", "gs": "gs://bucket/prefix", "azure": "az://container/prefix"}
 
 
 class Backend:
-    """A database and a store, opened when first used."""
+    """A database and a store, opened when first used.
+
+    One that is ``patient`` waits for a database that can't be reached: that of a task was there when its run began.
+    """
 
     def __init__(self, metadata_url: str, storage_url: str) -> None:
         self.metadata_url = metadata_url
         self.storage_url = storage_url
+        self.patient = False
         self._pid = os.getpid()
         self._db: Database | None = None
         self._storage: Storage | None = None
@@ -32,15 +38,28 @@ class Backend:
         """The database, at this version's schema. A forked process gets a connection of its own."""
         self._be_this_process()
         if self._db is None:
-            db: Database | None = hook().open_database(url=self.metadata_url)
+            db = self._open()
             if db is None:
                 raise MetaflowException(
                     f"No installed plugin opens the metadata database {self.metadata_url!r}. "
-                    f"Known to work: sqlite:///PATH. `metaflow doctor` lists the plugins."
+                    f"Known to work: sqlite:///PATH, postgresql://HOST/DATABASE. `metaflow doctor` lists the plugins."
                 )
             migrate(db)
             self._db = db
         return self._db
+
+    def _open(self) -> Database | None:
+        pause = 0.1
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                db: Database | None = hook().open_database(url=self.metadata_url)
+                return db
+            except TryAgain:
+                if not self.patient or time.monotonic() > end:
+                    raise
+                time.sleep(pause)
+                pause = min(2.0, 2 * pause)
 
     @property
     def storage(self) -> Storage:
@@ -59,6 +78,11 @@ class Backend:
     def _be_this_process(self) -> None:
         if self._pid != os.getpid():
             self._pid, self._db, self._storage = os.getpid(), None, None
+
+    def rest(self) -> None:
+        """Nothing will be asked of the database for a while."""
+        if self._db is not None and self._pid == os.getpid():
+            self._db.rest()
 
     def close(self) -> None:
         for part in (self._db, self._storage):
