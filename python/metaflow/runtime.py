@@ -83,6 +83,10 @@ class PythonRuntime:
         """None: the code of a flow's class is in its file, or in a notebook."""
         return None
 
+    def detached(self, flow: FlowDef) -> list[str] | None:
+        """None: the flow's file is a Python program."""
+        return None
+
     def add_libraries(self, folders: Sequence[str], packages: Mapping[str, str]) -> None:
         sys.path[:0] = folders
 

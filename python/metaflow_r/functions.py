@@ -95,7 +95,7 @@ def python_step(step: StepDef, where: str, flow: FlowDef) -> None:
         path = beside if os.path.exists(beside) else path
     step.file = path
     step.problem = _python_problem(step, place, path, name)
-    step.body = _flow_class(step, place, path, name)
+    step.body = flow_class(step, place, path, name)
 
 
 def _python_problem(step: StepDef, place: str, path: str | None, name: str) -> str | None:
@@ -172,7 +172,7 @@ def _load_python(place: str, path: str | None, name: str) -> Any:
     return getattr(module, name)
 
 
-def _flow_class(step: StepDef, place: str, path: str | None, name: str) -> Any:
+def flow_class(step: StepDef, place: str, path: str | None, name: str) -> Any:
     """A flow class whose only step calls the function, and then leads on as the graph says."""
     from metaflow.flowspec import FlowSpec
 
@@ -186,4 +186,5 @@ def _flow_class(step: StepDef, place: str, path: str | None, name: str) -> Any:
         if step.problem is None:
             _load_python(place, path, name)
 
-    return type("Flow", (FlowSpec,), {step.name: body, "_metaflow_load": staticmethod(prepare)})
+    known = {"_metaflow_load": staticmethod(prepare), "_metaflow_place": (place, path, name)}
+    return type("Flow", (FlowSpec,), {step.name: body, **known})

@@ -52,6 +52,12 @@ class RRuntime:
 
         return [f"r_version:{session.r_version()}"]
 
+    def detached(self, flow: FlowDef) -> list[str] | None:
+        """A program that has the flow as data, because another Python has no R."""
+        from metaflow_r.detached import start
+
+        return start(flow)
+
     def add_libraries(self, folders: Sequence[str], packages: Mapping[str, str]) -> None:
         from rpy2.rinterface import StrSexpVector
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from metaflow_core.engine.environments import LOCAL, StepEnvironment, prepare, requests_of
+from metaflow_core.engine.task import runtime_of
 
 if TYPE_CHECKING:
     from metaflow_core.cli.flow import FlowContext
@@ -33,4 +35,9 @@ def make(
 
         origin = json.loads(texts_of(context.backend.db, origin_pk)[1] or "{}")
         context.backend.close()  # what starts programs, and forks, has nothing open
-    return prepare(requests, [context.backend.metadata_url, context.backend.storage_url], context.banner, origin)
+    stores = [context.backend.metadata_url, context.backend.storage_url]
+    found = prepare(requests, stores, context.banner, origin)
+    if any(one.interpreter for one in found.values()):
+        start = runtime_of(context.flow.language).detached(context.flow)
+        found = {step: replace(one, start=start, started_by=len(context.program)) for step, one in found.items()}
+    return found

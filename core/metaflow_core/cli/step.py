@@ -51,7 +51,7 @@ def step_command(
 
         take_configs(context.flow, context.backend, run_id)
     mutate(context.flow)
-    runtime_of(context.flow[name].language).prepare(context.flow)
+    runtime_of(context.flow[name].language).prepare(context.flow.only([name]))  # others may need other packages
     request = TaskRequest(run_id, name, task_id, attempt, max_attempts, fallback)
     channel = inherited_channel()
 

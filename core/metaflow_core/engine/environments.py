@@ -29,6 +29,9 @@ class StepEnvironment:
     request: EnvironmentRequest
     lock: Lock
     folder: str
+    # What follows the interpreter instead of the first `started_by` words of this program's command.
+    start: Sequence[str] | None = None
+    started_by: int = 0
 
     @property
     def interpreter(self) -> str | None:
@@ -51,7 +54,8 @@ class StepEnvironment:
         path = os.pathsep.join([os.path.dirname(self.interpreter), os.environ.get("PATH", os.defpath)])
         sources = os.pathsep.join(filter(None, [source(), os.environ.get("PYTHONPATH")]))
         variables += [f"PATH={path}", f"PYTHONPATH={sources}", "PYTHONNOUSERSITE=1"]
-        return ["env", "-u", "PYTHONHOME", "-u", "VIRTUAL_ENV", *variables, self.interpreter, *program[1:]]
+        words = program[1:] if self.start is None else [*self.start, *program[self.started_by :]]
+        return ["env", "-u", "PYTHONHOME", "-u", "VIRTUAL_ENV", *variables, self.interpreter, *words]
 
     def is_spawned(self, loaded: Mapping[str, str]) -> bool:
         """Whether tasks can't be forks: they need another interpreter, or another version of what is loaded here."""
@@ -115,8 +119,8 @@ def prepare(
     for request, steps, lock in locks:
         provider = providers[request.provider]
 
-        def tell(lock: Lock = lock, steps: Sequence[str] = steps) -> None:
-            say(f"Installing {_count(len(lock.packages), 'package')} for {_named(steps)} (once; it is kept).")
+        def tell(steps: Sequence[str] = steps) -> None:
+            say(f"Installing the packages of {_named(steps)}. They are kept.")
 
         try:
             folder = ensure(provider, lock, tell)
@@ -247,7 +251,3 @@ def _where(request: EnvironmentRequest, steps: Sequence[str]) -> str:
 
 def _named(steps: Sequence[str]) -> str:
     return f"step{'s' * (len(steps) > 1)} {', '.join(steps)}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"

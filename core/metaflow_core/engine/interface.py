@@ -46,6 +46,12 @@ class LanguageRuntime(Protocol):
     def describe_error(self, error: BaseException) -> tuple[str, str]:
         """The name of the error's type, and a traceback of the user's frames alone."""
 
+    def detached(self, flow: FlowDef) -> list[str] | None:
+        """What starts a flow of this language in another Python, without the interpreter and without arguments.
+
+        Only steps that are written in Python are run so. None: what starts it here.
+        """
+
     def add_libraries(self, folders: Sequence[str], packages: Mapping[str, str]) -> None:
         """In the process of a task: look for packages in these folders first.
 

@@ -79,8 +79,10 @@ def open_processes(flow: FlowDef, backend: Backend, options: RunOptions) -> Proc
     settings.libraries = {
         step: (one.libraries, one.lock.packages) for step, one in options.environments.items() if one.libraries
     }
+    # What has an interpreter of its own need not be importable here.
+    here = flow.only(step.name for step in flow if not _has_interpreter(options, step.name))
     for language in sorted(flow.languages):
-        runtime_of(language).prepare(flow)
+        runtime_of(language).prepare(here)
     compute: Compute | None = hook().open_compute(name="local")
     if compute is None:
         raise PluginError("No installed plugin runs tasks on this machine. `metaflow doctor` lists the plugins.")
@@ -282,6 +284,11 @@ def _execute(
     _tell_observers(hook().run_finished, flow_name=flow.name, run_id=run.id, status=status)
     report.run_finished(status)
     return status
+
+
+def _has_interpreter(options: RunOptions, step: str) -> bool:
+    environment = options.environments.get(step)
+    return environment is not None and environment.interpreter is not None
 
 
 def _spawned(flow: FlowDef, options: RunOptions) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 NodeType = Literal["start", "linear", "split", "foreach", "split-switch", "join", "end"]
@@ -209,6 +209,10 @@ class FlowDef:
     @property
     def end(self) -> StepDef:
         return next(s for s in self if s.is_end)
+
+    def only(self, names: Iterable[str]) -> FlowDef:
+        """The flow with these steps alone, for what deals with each step by itself."""
+        return replace(self, steps={name: self.steps[name] for name in names})
 
     @property
     def languages(self) -> set[str]:
