@@ -18,7 +18,15 @@ from typing import Any
 import pytest
 from metaflow import Run, Task, collect_garbage, namespace
 from metaflow_core.engine import package as engine_package
-from metaflow_core.engine.package import Package, files_of_flow, package_of, unpack
+from metaflow_core.engine.package import (
+    Package,
+    files_of_flow,
+    package_for_deployment,
+    package_of,
+    undeployed,
+    unpack,
+    use_package,
+)
 from metaflow_core.errors import CommandException, MetaflowDataMissing, MetaflowException
 from metaflow_core.graph.model import FlowDef
 from metaflow_core.metadata import recording
@@ -382,7 +390,7 @@ def test_a_run_without_a_package_imports_nothing_for_it(project: Path) -> None:
     )
     imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
     assert "metaflow_core.engine.run" in imported
-    assert not {"pathspec", "tarfile", "tempfile", "metaflow_core.engine.package"} & imported
+    assert not {"pathspec", "tarfile", "metaflow_core.engine.package", "metaflow_core.results.code"} & imported
 
 
 def test_a_task_that_was_taken_over_has_the_code_of_the_run_in_which_it_ran(project: Path, run_flow: Any) -> None:
@@ -449,6 +457,38 @@ def test_garbage_collection_keeps_a_package_as_long_as_a_run_has_it(project: Pat
     assert Run("TrainFlow/3").successful
     backend = open_backend()
     assert not backend.db.execute("SELECT 1 FROM contents WHERE key = ?", (key,))
+    backend.close()
+
+
+def test_a_deployment_keeps_its_package_without_a_run(project: Path, run_flow: Any) -> None:
+    script = put(project / "train.py", FLOW)
+    flow, backend = FlowDef("TrainFlow", file=str(script)), open_backend()
+
+    def grow_old() -> None:
+        for key in stored(project):
+            path = project / ".metaflow" / "data" / key[:2] / key
+            os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 100 * 3600))
+        collect_garbage()
+
+    backend.db.execute("UPDATE schema_migrations SET applied_at = 0")  # else the files are older than the database
+    first = package_for_deployment(flow, backend, "TrainFlow/production")
+    other = package_for_deployment(flow, backend, ".odd name/é")
+    assert first == other
+    grow_old()
+    assert stored(project) == [first.key]
+    put(project / "lib.py")
+    second = package_for_deployment(flow, backend, "TrainFlow/production")
+    undeployed(backend, ".odd name/é")
+    grow_old()
+    assert stored(project) == [second.key]
+    (project / "lib.py").unlink()
+    run_flow(script, "run")
+    use_package(backend, recording.find_run(backend.db, "TrainFlow", "1"), second)
+    undeployed(backend, "TrainFlow/production")
+    grow_old()
+    namespace(None)
+    code = Run("TrainFlow/1").code
+    assert code is not None and code.files == ["lib.py", "train.py"] and code.complete
     backend.close()
 
 

@@ -16,7 +16,13 @@ from metaflow_core.engine.what_ran import written_secrets
 from metaflow_core.errors import CommandException, MetaflowException
 from metaflow_core.graph.model import FlowDef
 from metaflow_core.metadata.backend import Backend
-from metaflow_core.metadata.code_packages import StoredPackage, find_package, record_package
+from metaflow_core.metadata.code_packages import (
+    StoredPackage,
+    find_package,
+    hold_package,
+    record_package,
+    release_packages,
+)
 from metaflow_core.metadata.code_packages import unpack as unpack
 from metaflow_core.metadata.contents import storage_key
 from metaflow_core.metadata.recording import RunRow
@@ -37,6 +43,28 @@ def package_of(flow: FlowDef, backend: Backend, run: RunRow) -> StoredPackage:
         found = find_package(backend.db, run.pk)
         assert found is not None
     return found
+
+
+def package_for_deployment(flow: FlowDef, backend: Backend, deployment: str) -> StoredPackage:
+    """The code package of a deployment: the project as it is now, kept until there is another, or :func:`undeployed`.
+
+    ``deployment`` is the name of what is deployed. Each run of it is given the package by :func:`use_package`.
+    """
+    with Package(flow) as package:
+        key = package.archive.key
+        hold_package(backend.db, backend.storage, package.archive, deployment)
+        release_packages(backend.storage, deployment, but=key)
+        return StoredPackage(key, package.info["script"], package.info["working_directory"], package.info)
+
+
+def undeployed(backend: Backend, deployment: str) -> None:
+    """Keep the package of a deployment no longer than its runs."""
+    release_packages(backend.storage, deployment)
+
+
+def use_package(backend: Backend, run: RunRow, package: StoredPackage) -> None:
+    """Make the package of a deployment the code of one of its runs."""
+    record_package(backend.db, backend.storage, run.pk, package.key, package.info, None)
 
 
 def files_of_flow(flow: FlowDef) -> ProjectFiles:
@@ -73,7 +101,7 @@ class Package:
 
     def record(self, backend: Backend, run: RunRow) -> None:
         """Store the package, unless it is there, and make it the code of the run."""
-        record_package(backend.db, backend.storage, run.pk, self.archive, self.info)
+        record_package(backend.db, backend.storage, run.pk, self.archive.key, self.info, self.archive)
 
     def __enter__(self) -> Package:
         return self

@@ -2,7 +2,8 @@
 
 A package is a content like that of an artifact, so garbage collection spares it as long as a run refers to it. The
 reference and what is known of the package belong to attempt -1 of the run's ``_parameters`` task: nothing that lists
-artifacts of tasks, or that tasks inherit, looks there.
+artifacts of tasks, or that tasks inherit, looks there. A deployment, which has no run at first, leaves a mark in the
+store.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from metaflow_core.errors import MetaflowException
 from metaflow_core.metadata.contents import save_contents, saved_payloads, storage_key
@@ -23,6 +24,7 @@ from metaflow_core.values.encoded import Encoded
 NAME = "code_package"
 FACT = "code-package"
 _ATTEMPT = -1
+_HELD = "deployed"
 
 
 class StoredPackage(NamedTuple):
@@ -37,9 +39,14 @@ class StoredPackage(NamedTuple):
     info: dict[str, Any]
 
 
-def record_package(db: Database, storage: Storage, run_pk: int, archive: Archive, info: dict[str, Any]) -> None:
-    """Store a package, unless it is there, and note that it is the code of the run, unless that has one."""
-    content = Encoded(NAME, "any", "tar.gz", archive.key, archive.key, archive.size, write=archive.write)
+def record_package(
+    db: Database, storage: Storage, run_pk: int, key: str, info: dict[str, Any], archive: Archive | None
+) -> None:
+    """Note that a package is the code of the run, unless that has one. ``archive`` is stored, unless it is there.
+
+    It may be None for a package that a deployment holds.
+    """
+    content = Encoded(NAME, "any", "tar.gz", key, key, info["size"], write=archive.write if archive else None)
     with saved_payloads(db, storage, [content]):
         task_pk = db.execute(
             "SELECT pk FROM tasks WHERE run_pk = ? AND step = ? AND id = ?", (run_pk, PARAMETERS_STEP, PARAMETERS_TASK)
@@ -65,6 +72,39 @@ def find_package(db: Database, run_pk: int) -> StoredPackage | None:
     key, text = rows[0]
     info = json.loads(text)
     return StoredPackage(key, info["script"], info["working_directory"], info)
+
+
+def hold_package(db: Database, storage: Storage, archive: Archive, deployment: str) -> None:
+    """Store a package, unless it is there, and keep it until :func:`release_packages`, also when no run has it."""
+    key, done = storage_key(archive.key), False
+    while not done:
+        storage.put(key, archive.write)
+        with db.transaction():  # files are removed in transactions too, so none is between these two lines
+            storage.put(f"{_HELD}/{archive.key}/{_spelt(deployment)}", lambda file: _write_mark(file, deployment))
+            done = storage.exists(key)
+
+
+def release_packages(storage: Storage, deployment: str, but: str | None = None) -> None:
+    """Hold the packages of a deployment no longer, except for the one whose key is ``but``."""
+    for mark in list(storage.keys(_HELD)):
+        _, key, name = mark.split("/")
+        if name == _spelt(deployment) and key != but:
+            storage.delete(mark)
+
+
+def held_packages(storage: Storage) -> set[str]:
+    """The keys of the packages that deployments hold."""
+    return {mark.split("/")[1] for mark in storage.keys(_HELD)}
+
+
+def _spelt(deployment: str) -> str:
+    from urllib.parse import quote
+
+    return f"by-{quote(deployment, safe='')}"
+
+
+def _write_mark(file: IO[bytes], deployment: str) -> None:
+    file.write(f"{deployment}\n".encode("utf-8", "surrogatepass"))
 
 
 def read_package(storage: Storage, key: str) -> bytes:

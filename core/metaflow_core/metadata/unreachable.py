@@ -16,6 +16,7 @@ from itertools import groupby, islice
 from typing import TypeVar
 
 from metaflow_core.metadata import run_queries
+from metaflow_core.metadata.code_packages import held_packages
 from metaflow_core.metadata.contents import INLINE_LIMIT, storage_key
 from metaflow_core.metadata.database import Database
 from metaflow_core.metadata.retention import REFERS_TO_TASK, remove_tasks
@@ -171,7 +172,7 @@ class Collector:
             rows = self.db.execute(
                 f"SELECT c.key FROM contents c WHERE c.key IN ({_marks(keys)}) AND ({_REFERRED})", keys
             )
-            needed = {storage_key(row[0]) for row in rows}
+            needed = {storage_key(key) for key in (*(row[0] for row in rows), *held_packages(self.storage))}
             self._drop_files([found for found in some if found.key not in needed and self._is_ours(found)])
 
     def _drop_files(self, files: list[StoredObject]) -> None:
@@ -180,8 +181,11 @@ class Collector:
             return
         while files:
             with in_turns(self.db) as end:
+                held = held_packages(self.storage)
                 while files and time.monotonic() < end:
-                    self._remove_file(files.pop().key)
+                    key = files.pop().key
+                    if key.rpartition("/")[2] not in held:
+                        self._remove_file(key)
 
     def _remove_file(self, key: str) -> None:
         """Remove a payload, in a transaction, unless something refers to it by now or it was written anew."""
