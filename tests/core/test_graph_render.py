@@ -68,7 +68,7 @@ def test_dot() -> None:
     dot = flow_to_dot(example())
     assert dot.startswith('digraph "TrainFlow" {') and dot.endswith("}\n")
     assert '"start" -> "train" [label="foreach models"];' in dot
-    assert r'"pick" -> "tell" [label="\"no\""];' in dot
+    assert r'"pick" -> "tell" [label="\"no\"", style="dashed"];' in dot
     assert r'"pick" [label="pick\nok?", shape="diamond"];' in dot
 
 
@@ -77,7 +77,7 @@ def test_mermaid() -> None:
     assert lines[0] == "flowchart LR"
     assert 's3{"pick<br/>ok?"}' in lines
     assert 's0 -->|"foreach models"| s1' in lines
-    assert 's3 -->|"#quot;no#quot;"| s4' in lines
+    assert 's3 -.->|"#quot;no#quot;"| s4' in lines
     # `end` is a keyword of Mermaid's: as an identifier it breaks the chart
     assert not any(re.search(r"\bend\b(?!\")", line) for line in lines)
 
@@ -130,3 +130,136 @@ def test_invalid_flows_are_shown_too() -> None:
     assert '"b" -> "nowhere"' in flow_to_dot(flow)
     flow_to_mermaid(flow)
     flow_to_json(flow)
+
+
+def shapes() -> FlowDef:
+    """A foreach around a choice, a loop and branches, and a gang at the end."""
+    steps = [
+        StepDef("start", transition=Transition("foreach", ("pick",), foreach="models"), is_start=True),
+        StepDef(
+            "pick",
+            transition=Transition(
+                "switch", ("tune", "fast"), condition="size", cases=(("1", "tune"), ("2", "tune"), ("None", "fast"))
+            ),
+        ),
+        StepDef(
+            "tune",
+            transition=Transition("switch", ("tune", "meet"), condition="more", cases=(("on", "tune"), ("no", "meet"))),
+        ),
+        StepDef("fast", transition=Transition("linear", ("meet",))),
+        StepDef("meet", transition=Transition("split", ("left", "right"))),
+        StepDef("left", transition=Transition("linear", ("inner",))),
+        StepDef("right", transition=Transition("linear", ("inner",))),
+        StepDef("inner", num_inputs=2, transition=Transition("linear", ("outer",))),
+        StepDef("outer", num_inputs=2, transition=Transition("linear", ("wide",))),
+        StepDef("wide", transition=Transition("parallel", ("train",), num_parallel=4)),
+        StepDef("train", transition=Transition("linear", ("join",)), decorators=[DecoratorSpec("parallel")]),
+        StepDef("join", num_inputs=2, transition=Transition("linear", ("end",))),
+        StepDef("end", is_end=True),
+    ]
+    return FlowDef("Shapes", {step.name: step for step in steps})
+
+
+def test_every_shape_as_text() -> None:
+    found = [line.strip() for line in flow_to_text(shapes()).splitlines() if "=>" in line]
+    assert found == [
+        "=> pick (foreach models)",
+        "=> one of 1: tune, 2: tune, None: fast (condition size)",
+        "=> one of on: tune (again), no: meet (condition more)",
+        "=> meet",
+        "=> left, right",
+        "=> inner",
+        "=> inner",
+        "=> outer",
+        "=> wide",
+        "=> train (num_parallel 4)",
+        "=> join",
+        "=> end",
+    ]
+
+
+def test_every_shape_as_dot() -> None:
+    assert (
+        flow_to_dot(shapes())
+        == """digraph "Shapes" {
+    rankdir=LR;
+    node [fontname="Helvetica", shape="box"];
+    "start" [label="start", shape="box3d"];
+    "pick" [label="pick\\nsize?", shape="diamond"];
+    "tune" [label="tune\\nmore?", shape="diamond"];
+    "fast" [label="fast", shape="box"];
+    "meet" [label="meet", shape="box"];
+    "left" [label="left", shape="box"];
+    "right" [label="right", shape="box"];
+    "inner" [label="inner", shape="invtrapezium"];
+    "outer" [label="outer", shape="invtrapezium"];
+    "wide" [label="wide", shape="box3d"];
+    "train" [label="train", shape="box"];
+    "join" [label="join", shape="invtrapezium"];
+    "end" [label="end", shape="oval"];
+    "start" -> "pick" [label="foreach models"];
+    "pick" -> "tune" [label="1, 2", style="dashed"];
+    "pick" -> "fast" [label="None", style="dashed"];
+    "tune" -> "tune" [label="on", style="dashed"];
+    "tune" -> "meet" [label="no", style="dashed"];
+    "fast" -> "meet";
+    "meet" -> "left";
+    "meet" -> "right";
+    "left" -> "inner";
+    "right" -> "inner";
+    "inner" -> "outer";
+    "outer" -> "wide";
+    "wide" -> "train" [label="num_parallel 4"];
+    "train" -> "join";
+    "join" -> "end";
+}
+"""
+    )
+
+
+def test_every_shape_as_mermaid() -> None:
+    assert (
+        flow_to_mermaid(shapes())
+        == """flowchart LR
+    s0[["start"]]
+    s1{"pick<br/>size?"}
+    s2{"tune<br/>more?"}
+    s3["fast"]
+    s4["meet"]
+    s5["left"]
+    s6["right"]
+    s7[\\"inner"/]
+    s8[\\"outer"/]
+    s9[["wide"]]
+    s10["train"]
+    s11[\\"join"/]
+    s12(["end"])
+    s0 -->|"foreach models"| s1
+    s1 -.->|"1, 2"| s2
+    s1 -.->|"None"| s3
+    s2 -.->|"on"| s2
+    s2 -.->|"no"| s4
+    s3 --> s4
+    s4 --> s5
+    s4 --> s6
+    s5 --> s7
+    s6 --> s7
+    s7 --> s8
+    s8 --> s9
+    s9 -->|"num_parallel 4"| s10
+    s10 --> s11
+    s11 --> s12
+"""
+    )
+
+
+def test_every_shape_as_json() -> None:
+    steps = flow_to_dict(shapes())["steps"]
+    assert steps["pick"]["cases"] == {"1": "tune", "2": "tune", "None": "fast"}
+    assert (steps["tune"]["type"], steps["tune"]["next"], steps["tune"]["condition"]) == (
+        "split-switch",
+        ["tune", "meet"],
+        "more",
+    )
+    assert (steps["wide"]["num_parallel"], steps["wide"]["type"], steps["inner"]["type"]) == (4, "foreach", "join")
+    assert steps["train"]["decorators"] == [{"name": "parallel", "attributes": {}}]

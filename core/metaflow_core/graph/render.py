@@ -90,8 +90,9 @@ def flow_to_dot(flow: FlowDef) -> str:
             f"    {_quoted(step.name)} [label={_quoted(chr(10).join(_label(flow, step)))}, shape={_quoted(shape)}];"
         )
     for source, target, text in _edges(flow):
-        label = f" [label={_quoted(text)}]" if text else ""
-        lines.append(f"    {_quoted(source)} -> {_quoted(target)}{label};")
+        styles = [f"label={_quoted(text)}"] * bool(text) + ['style="dashed"'] * _is_choice(flow[source])
+        given = f" [{', '.join(styles)}]" if styles else ""
+        lines.append(f"    {_quoted(source)} -> {_quoted(target)}{given};")
     return "\n".join([*lines, "}"]) + "\n"
 
 
@@ -104,7 +105,8 @@ def flow_to_mermaid(flow: FlowDef) -> str:
         lines.append(f'    {ids[step.name]}{opening}"{"<br/>".join(map(_escaped, _label(flow, step)))}"{closing}')
     for source, target, text in _edges(flow):
         if target in ids:
-            arrow = f'-->|"{_escaped(text)}"|' if text else "-->"
+            line = "-.->" if _is_choice(flow[source]) else "-->"
+            arrow = f'{line}|"{_escaped(text)}"|' if text else line
             lines.append(f"    {ids[source]} {arrow} {ids[target]}")
     return "\n".join(lines) + "\n"
 
@@ -148,9 +150,16 @@ def _transition(step: StepDef) -> str:
     if transition.kind == "parallel":
         return f"{targets} (num_parallel{'' if transition.num_parallel is None else f' {transition.num_parallel}'})"
     if transition.kind == "switch":
-        cases = ", ".join(f"{case}: {target}" for case, target in transition.cases)
+        cases = ", ".join(
+            f"{case}: {target}{' (again)' if target == step.name else ''}" for case, target in transition.cases
+        )
         return f"one of {cases} (condition {transition.condition})"
     return targets
+
+
+def _is_choice(step: StepDef) -> bool:
+    """Whether a task takes only one of the ways out of the step: they are drawn as broken lines."""
+    return step.transition is not None and step.transition.kind == "switch"
 
 
 def _edges(flow: FlowDef) -> list[tuple[str, str, str]]:
@@ -165,7 +174,7 @@ def _edges(flow: FlowDef) -> list[tuple[str, str, str]]:
             if transition.kind == "foreach":
                 text = f"foreach {transition.foreach}"
             elif transition.kind == "parallel":
-                text = "num_parallel"
+                text = "num_parallel" + ("" if transition.num_parallel is None else f" {transition.num_parallel}")
             elif transition.kind == "switch":
                 text = ", ".join(case for case, to in transition.cases if to == target)
             edges.append((step.name, target, text))
