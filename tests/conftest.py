@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "servers"))
 sys.path.insert(0, str(ROOT / "tests" / "snapshots"))  # tests of documents import what reads them
+sys.path.insert(0, str(ROOT / "tests" / "screens"))
 USER = "tester"
 
 pytest_plugins = ["object_stores"]

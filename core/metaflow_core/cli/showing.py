@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from metaflow_core.cli.flow import FlowContext
-from metaflow_core.engine.showing import Showing
 from metaflow_core.engine.next_commands import Commands, SessionCommands, ShellCommands
+from metaflow_core.engine.showing import Showing
 
 # A run that is resumed has its own parameters and configs; who resumes it may want other tags.
 _LEFT_OUT = ("quiet", "config", "config_value")

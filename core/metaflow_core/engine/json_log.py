@@ -9,9 +9,9 @@ from datetime import datetime, timezone
 from typing import Any
 
 from metaflow_core.engine.interface import TaskRequest
+from metaflow_core.engine.next_commands import Commands
 from metaflow_core.engine.output import Output
 from metaflow_core.engine.report import Report
-from metaflow_core.engine.next_commands import Commands
 from metaflow_core.metadata.cloning import ClonedTask
 
 

@@ -1,4 +1,4 @@
-"""Tells of a run in lines for people: stamped ones, on a terminal with a live view below them and a table at the end."""
+"""Tells of a run in lines for people; on a terminal with a live view below them and a table at the end."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from metaflow_core.engine.interface import TaskRequest
+from metaflow_core.engine.next_commands import Commands
 from metaflow_core.engine.output import Output
 from metaflow_core.engine.report import Report
-from metaflow_core.engine.next_commands import Commands
 from metaflow_core.metadata.cloning import ClonedTask
 
 if TYPE_CHECKING:

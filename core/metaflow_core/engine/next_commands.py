@@ -22,7 +22,7 @@ class Commands(Protocol):
 
 
 class ShellCommands(NamedTuple):
-    """Such as ``python flow.py logs 5/train/7``. ``before`` are options before the command, ``after`` those after it."""
+    """Such as ``python flow.py logs 5/train/7``. ``before`` and ``after`` are options, seen from the command."""
 
     program: Sequence[str]
     language: str = "python"

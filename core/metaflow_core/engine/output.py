@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
-from metaflow_core.engine.terminal import END, clip, harmless, wants_colour, width
+from metaflow_core.engine.terminal import END, harmless, wants_colour
 
 if TYPE_CHECKING:
     from metaflow_core.engine.masking import Mask
@@ -25,7 +25,8 @@ COLOURS = {
 FRAME_SECONDS = 0.1  # between two paintings
 CLOCK_SECONDS = 1.0  # after this time it is painted again because it shows a time
 
-Row = list[tuple[str, str]]  # parts of a line: text and style
+# Parts of a line: text and style. Names of flows and steps are ASCII, so each character takes one column.
+Row = list[tuple[str, str]]
 View = Callable[[int, int], list[Row]]  # gets the columns and lines of the terminal
 
 
@@ -116,7 +117,7 @@ class Output:
         if not self._waiting and painted == self._painted and size == self._size:
             return
         erase = self._erase(columns)
-        self._below = [sum(width(text) for text, _ in row) for row in rows]
+        self._below = [sum(len(text) for text, _ in row) for row in rows]
         self._painted, self._size = painted, size
         self._write(f"{erase}{''.join(self._waiting)}{painted}")
         self._waiting.clear()
@@ -183,8 +184,8 @@ class Output:
 def _fit(row: Row, columns: int) -> Row:
     fitting: Row = []
     for text, style in row:
-        text = clip(text, columns)
-        columns -= width(text)
+        text = text[: max(0, columns)]
+        columns -= len(text)
         fitting.append((text, style))
     return fitting
 

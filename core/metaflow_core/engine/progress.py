@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 
 from metaflow_core.engine.output import Row
-from metaflow_core.engine.terminal import clip, width
 from metaflow_core.graph.model import FlowDef
 from metaflow_core.metadata.cloning import ClonedTask
 
@@ -51,8 +50,9 @@ class Progress:
             step = self._step(task.step)
             step.done += 1
             step.taken += 1
-            if task.transition is not None and "num_splits" in task.transition:
-                self.fan_out(task.step, task.transition["num_splits"])
+            splits = (task.transition or {}).get("num_splits")
+            if splits is not None:
+                self.fan_out(task.step, splits)
 
     def task_started(self, name: str) -> None:
         step = self._step(name)
@@ -106,7 +106,7 @@ class Progress:
         shown = [step for step in steps if step in chosen]
         rows = []
         if shown:
-            names = min(NAME_COLUMNS, max(width(step.name) for step in shown), max(4, columns // 3))
+            names = min(NAME_COLUMNS, max(len(step.name) for step in shown), max(4, columns // 3))
             rows = [self._row(step, names, columns) for step in shown]
         if not fits and room > 0:
             rest = [step for step in steps if step not in chosen]
@@ -116,14 +116,13 @@ class Progress:
             )
         waiting = [name for name in self._names if name not in self.steps]
         if waiting and len(rows) < room:
-            rows.append([(clip("  not begun: " + ", ".join(waiting), columns - 1), "faint")])
+            rows.append([("  not begun: " + ", ".join(waiting), "faint")])
         rows.append(self._totals())
         return rows
 
     def _row(self, step: StepProgress, names: int, columns: int) -> Row:
         total = self.total(step.name)
-        name = clip(step.name, names)
-        row: Row = [("  " + name + " " * (names - width(name)) + "  ", "")]
+        row: Row = [(f"  {step.name[:names]:{names}}  ", "")]
         bar = min(BAR_COLUMNS, columns - names - 40)
         if bar >= 5:
             row += self._bar(step, total, bar)
@@ -164,9 +163,8 @@ def _pace(step: StepProgress, total: int | None) -> str:
     if total is None or total < WIDE or done < 2 or seconds < 1:
         return ""
     rate = done / seconds
-    text = next(
-        (f"{rate * k:.3g}/{unit}" for k, unit in ((1, "s"), (60, "min")) if rate * k >= 1), f"{rate * 3600:.3g}/h"
-    )
+    unit, factor = next((u for u in (("s", 1), ("min", 60)) if rate * u[1] >= 1), ("h", 3600))
+    text = f"{rate * factor:.3g}/{unit}"
     left = total - step.done - step.failed
     return f"  {text}" + (f", {clock(left / rate)} left" if left > 0 and step.running else "")
 
@@ -177,7 +175,7 @@ def _rank(step: StepProgress) -> tuple[bool, bool, float]:
 
 
 def _foreaches(flow: FlowDef) -> tuple[dict[str, str | None], set[str]]:
-    """The innermost foreach around each step, by the step that has it; and the steps whose tasks a switch decides on."""
+    """The foreach around each step, named by the step that has it; and the steps of which a switch decides."""
     around: dict[str, str | None] = {}
     unsure: set[str] = set()
     waiting: list[tuple[str, tuple[str | None, ...], bool]] = [(flow.start.name, (), False)]

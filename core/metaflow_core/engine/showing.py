@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from metaflow_core.engine.line_report import LineReport
+from metaflow_core.engine.next_commands import Commands
 from metaflow_core.engine.output import Output
 from metaflow_core.engine.report import Report
-from metaflow_core.engine.next_commands import Commands
 from metaflow_core.graph.model import FlowDef
 
 

@@ -1,4 +1,4 @@
-"""How text looks on a terminal: its width, what fits, and what must not get there."""
+"""What may get to a terminal: colours when they are wanted, and nothing of a task's that would move the cursor."""
 
 from __future__ import annotations
 
@@ -19,39 +19,6 @@ def wants_colour(is_terminal: bool) -> bool:
     if chosen == "auto":
         return is_terminal and not os.environ.get("NO_COLOR")
     return bool(chosen == "always")
-
-
-def width(text: str) -> int:
-    """How many columns a text takes.
-
-    >>> width("träin"), width("学習"), width("e\\u0301")
-    (5, 4, 1)
-    """
-    if text.isascii():
-        return len(text)
-    import unicodedata
-
-    columns = 0
-    for character in text:
-        if unicodedata.category(character) not in ("Mn", "Me", "Cf"):
-            columns += 2 if unicodedata.east_asian_width(character) in "WF" else 1
-    return columns
-
-
-def clip(text: str, columns: int) -> str:
-    """As much of a text as fits into so many columns.
-
-    >>> clip("学習", 3), clip("train", 3), clip("train", 5)
-    ('学', 'tra', 'train')
-    """
-    if text.isascii():
-        return text[:columns]
-    if width(text) <= columns:
-        return text
-    end = len(text)
-    while width(text[:end]) > columns:
-        end -= 1
-    return text[:end]
 
 
 def harmless(text: str) -> str:
