@@ -25,6 +25,12 @@ self_get <- function(self, name) {
 }
 
 self_set <- function(self, name, value) {
+  if (inherits(value, "metaflow_self")) {
+    stop_metaflow(
+      paste0("self$", name, " can't be `self`: that is the task, and no value. Set it to the artifacts that you need."),
+      class = "metaflow_unserializable_value"
+    )
+  }
   set <- .subset2(self, ".set")
   if (exists(name, envir = set, inherits = FALSE)) {
     assign(name, TRUE, envir = set)

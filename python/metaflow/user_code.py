@@ -132,7 +132,7 @@ class _Generator(_Code):
             asked = next(generator)
         except StopIteration:
             raise MetaflowException(
-                f"@{spec.name} on step {state.step.name} ended{self._place()} before its `yield`, so the step "
+                f"@{spec.name}{self._place()} on step {state.step.name} ended before its `yield`, so the step "
                 f"did not run. To skip the step say `yield {{}}`."
             ) from None
         try:
@@ -193,7 +193,7 @@ class Applied(type):
             raise
         except Exception as error:
             raise InvalidDecoratorAttribute(
-                f"@{spec.name} on {where} can't be made with its arguments. {told(error)}"
+                f"@{spec.name} on {where} can't be made with its arguments: it {told(error)}"
             ) from error
         return made
 

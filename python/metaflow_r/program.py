@@ -10,6 +10,7 @@ from typing import Any
 
 from metaflow_core.graph.ends import mark_ends
 from metaflow_core.graph.model import ConfigDef, DecoratorSpec, Delayed, FlowDef, ParameterDef, StepDef, Transition
+from metaflow_core.graph.raised import OtherLanguage
 
 from metaflow_r.exit_hooks import RHook
 from metaflow_r.functions import RFunction, python_step
@@ -121,7 +122,7 @@ def _parser(function: Any) -> Callable[[str], Any]:
         outcome = session.helper("try_call")(function, to_r(content))
         if int(outcome[0].typeof) == 10:
             return plain(outcome[1])
-        raise RuntimeError(text(outcome[0]))
+        raise OtherLanguage(text(outcome[0]))
 
     return parse
 
@@ -168,7 +169,7 @@ def _computed(function: Any, type: str | None) -> Callable[[Any], Any]:
         outcome = session.helper("try_call")(session.helper("call_default"), function, to_r(facts))
         if int(outcome[0].typeof) == 10:
             return _whole(plain(outcome[1]), type)
-        raise RuntimeError(text(outcome[0]))
+        raise OtherLanguage(text(outcome[0]))
 
     return default
 

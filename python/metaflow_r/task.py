@@ -150,6 +150,8 @@ def _delete(name: Any) -> None:
         state.delete(key)
     except KeyError:
         raise AttributeError(_absent(state, key)) from None
+    except AttributeError as error:
+        raise AttributeError(str(error).replace("self.", "self$")) from None
 
 
 def _names() -> Any:

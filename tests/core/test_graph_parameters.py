@@ -64,8 +64,8 @@ def test_convert(parameter: ParameterDef, given: Any, expected: Any) -> None:
         (ParameterDef("p", type=int), True, "whole number"),
         (ParameterDef("p", type=int), float("inf"), "whole number"),
         (ParameterDef("p", type=float), "x", "must be a number"),
-        (ParameterDef("p", type=bool), "maybe", "True or False"),
-        (ParameterDef("p", type=bool), 1, "True or False"),
+        (ParameterDef("p", type=bool), "maybe", "true or false"),
+        (ParameterDef("p", type=bool), 1, "true or false"),
         (ParameterDef("p"), ["a"], "must be text"),
         (ParameterDef("p", type="json"), "{", "must be JSON"),
         (ParameterDef("p", type="json"), {"a": object()}, "must be JSON"),
@@ -158,7 +158,7 @@ def test_functions_are_called_once_and_only_when_needed() -> None:
 
 def test_function_that_raises() -> None:
     flow = flow_with(ParameterDef("p", default=lambda context: 1 / 0))
-    with pytest.raises(ParameterFieldFailed, match="'p' raised ZeroDivisionError: division by zero"):
+    with pytest.raises(ParameterFieldFailed, match=r"'p' raised ZeroDivisionError in .*parameters\.py, line \d+: "):
         evaluate(flow, {}, CONTEXT)
 
 
@@ -195,7 +195,7 @@ def test_parsers_of_files(project: Path) -> None:
     (project / "numbers.json").write_text("[1, 2]")
     for parser in (lambda text: len(text), "builtins.len"):
         assert convert(ParameterDef("p", type="file", options={"parser": parser}), "numbers.json") == 6
-    with pytest.raises(ParameterFieldFailed, match=r"raised ValueError for the file 'numbers\.json'"):
+    with pytest.raises(ParameterFieldFailed, match=r"the file 'numbers\.json'\. It raised ValueError"):
         convert(ParameterDef("p", type="file", options={"parser": int}), "numbers.json")
     with pytest.raises(MetaflowException, match=r"'nowhere\.at_all' can't be found"):
         convert(ParameterDef("p", type="file", options={"parser": "nowhere.at_all"}), "numbers.json")

@@ -150,7 +150,7 @@ def test_run_can_ask_for_other_commands(run_r):
     run_r(script.format("max_workers = 1"), "run")
     unknown = run_r("flow.R", "resume", "strat", check=False)
     assert unknown.returncode == 1
-    assert "There is no step 'strat' to resume from. Steps: start, end." in unknown.stderr
+    assert "There is no step 'strat' to resume from. Did you mean 'start'?" in unknown.stderr
     resumed = run_r(script.format('resume = "start", tag = c("r", "s t")'))
     assert "from 1 " in resumed.stdout
     assert "s t" in run_r("flow.R", "tag", "list", "--run-id", "2", "--flat").stdout.splitlines()

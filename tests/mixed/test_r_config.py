@@ -132,7 +132,7 @@ WRONG = [
     ('config("cfg", default_value = c(1, 2))', "", "must be a mapping of names and values. For any other value define the config with plain = TRUE."),
     ('config("cfg", required = TRUE)', "", "The config 'cfg' is required: give it by --config cfg FILE or --config-value cfg VALUE"),
     ('config("cfg", default_value = list())', "--config cgf x", "--config: the flow 'F' has no config 'cgf'. Did you mean 'cfg'?"),
-    ('config("cfg", default = "bad.json", parser = function(text) stop("oh no"))', "", "The parser of config 'cfg' raised RuntimeError: oh no"),
+    ('config("cfg", default = "bad.json", parser = function(text) stop("oh no"))', "", "The parser of config 'cfg' failed: oh no"),
     ('config("cfg", default_value = list()) |> parameter("CFG")', "", "Config 'cfg': the name is taken by parameter 'CFG'"),
     ('config("cfg", default_value = list(a = 1)) |> parameter("p", default = config_expr(cfg$b))', "",
      "The default of parameter 'p': config_expr(cfg$b) can't be evaluated. It is NULL. What the configs have: cfg: a."),

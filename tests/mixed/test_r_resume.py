@@ -160,7 +160,7 @@ def test_what_can_not_be_resumed(run_r):
     assert "You (tester) have no run of AgainFlow in this project that could be resumed." in nothing.stderr
     run_r("flow.R", "run", "--max-workers", "2")
     for arguments, said in (
-        (("resume", "strat"), "There is no step 'strat' to resume from. Steps: start, fan, leaf, collect, "),
+        (("resume", "strat"), "There is no step 'strat' to resume from. Did you mean 'start'?"),
         (("resume", "--origin-run-id", "99"), "There is no run AgainFlow/99."),
         (("resume",), "Run AgainFlow/1 is complete, there is nothing to resume. Name the step"),
     ):

@@ -77,7 +77,7 @@ def refused(result: subprocess.CompletedProcess[str], code: int, *messages: str)
         (("dump", "1/start/../../x"), 1, ""),
         (("dump", "'/\"/☃"), 1, ""),
         (("spin", "nowhere"), 1, "There is no step 'nowhere'. Steps: start, work, join, end."),
-        (("spin", "99/start"), 1, "Run Small/99 has no task of step start"),
+        (("spin", "99/start"), 1, "There is no run Small/99."),
         (("spin", "a/b/c/d"), 1, "is neither STEP nor RUN/STEP[/TASK]"),
         (("spin", "start"), 1, "You (tester) have no run of Small to take inputs from."),
         (("resume", "--origin-run-id", "1' OR '1'='1"), 1, "There is no run"),

@@ -116,17 +116,17 @@ def decorated(decorator: str, body: str = "pass", before: str = "") -> str:
 @pytest.mark.parametrize(
     ("decorator", "message"),
     [
-        ("@retry(times=5)", "@retry on step start: times must be a whole number from 0 to 4, not 5"),
+        ("@retry(times=5)", ": times must be a whole number from 0 to 4, not 5"),
         ("@retry(times='many')", "times must be a whole number"),
         ("@retry(times=-1)", "times must be"),
         (
             "@retry(count=1)",
-            "@retry on step start does not take 'count'. Its arguments: times, minutes_between_retries",
+            " does not take 'count'. Its arguments: times, minutes_between_retries",
         ),
         ("@timeout", "needs a time"),
         ("@timeout(seconds=-1)", "seconds must be a number"),
         ("@timeout(secs=1)", "does not take 'secs'"),
-        ("@environment(vars=[1])", "vars must be a dict"),
+        ("@environment(vars=[1])", "vars must give the value of each variable"),
         ("@environment(vars={'A=B': 1})", "can't name a variable"),
         ("@resources(cpu='lots')", "cpu must be a number"),
         ("@catch(var='not a name')", "var must name an artifact"),
@@ -176,14 +176,14 @@ def test_catch_where_it_is_unknown_what_follows(run_flow: Any, how: str) -> None
     """
     result = run_flow(script, "run", check=False)
     assert result.returncode == 1
-    assert "@catch can't stand on step start: after a failure it is unknown where it leads." in result.stderr
+    assert "@catch can't stand on step start (flow.py, line 7): after a failure it is unknown" in result.stderr
 
 
 @pytest.mark.parametrize("what", ["timout:seconds=3", "retri"])
 def test_an_unknown_decorator(run_flow: Any, what: str) -> None:
     result = run_flow(decorated(""), "run", "--with", what, check=False)
     assert result.returncode == 1
-    assert f"--with {what}: there is no decorator" in result.stderr
+    assert f"--with {what}: there is no step decorator" in result.stderr
     assert "Did you mean @" in result.stderr
 
 

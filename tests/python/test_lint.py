@@ -42,7 +42,7 @@ END = {"end": ""}
         (
             flow(start="self.next(self.a, self.b)", a="self.next(self.end)", b="self.next(self.end)", **END),
             14,
-            "Make it one: def end(self, inputs):",
+            "Put a join before it: def join(self, inputs): with self.next(self.end)",
         ),
         (flow(start="self.next({'x': self.end}, condition='c')", **END), 6, "at least two cases"),
         (HEAD + "    x = 1\n" + TAIL, 3, "it has no steps"),

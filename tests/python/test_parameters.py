@@ -83,7 +83,7 @@ def test_values_from_the_environment(run_flow: Any, files: Path) -> None:
     "arguments, message",
     [
         (["--count", "many"], "Invalid value for '--count': must be a whole number, not 'many'."),
-        (["--flag", "maybe"], "Invalid value for '--flag': must be True or False"),
+        (["--flag", "maybe"], "Invalid value for '--flag': must be true or false"),
         (["--settings", "{"], "Invalid value for '--settings': must be JSON"),
         (["--data", "gone.bin"], "Invalid value for '--data': the file 'gone.bin' can't be read"),
         (["--alpha", "1"], "No such option"),
@@ -123,8 +123,8 @@ SMALL = """
         ('"p", required=True', 2, "Missing option '--p'"),
         ('"max-workers", default=1', 1, "(flow.py, line 6): the name is reserved"),
         ('"p", default="x", type=int', 1, "the default 'x' is a str, but the type is int"),
-        ('"p", default=fail', 1, "raised RuntimeError: no network"),
-        ('"p", default=lambda context: 1', 1, "returned 1, a int; the parameter is of type str"),
+        ('"p", default=fail', 1, "raised RuntimeError in flow.py, line 4: no network"),
+        ('"p", default=lambda context: 1', 1, "returned 1, and the parameter must be text"),
     ],
 )
 def test_wrong_parameters(run_flow: Any, parameter: str, code: int, message: str) -> None:

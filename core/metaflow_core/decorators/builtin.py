@@ -122,7 +122,7 @@ class Environment(StepDecorator):
         variables = self.attributes["vars"]
         if not isinstance(variables, Mapping):
             raise InvalidDecoratorAttribute(
-                f"@environment on {self.where}: vars must be names and values, as in vars={{'STAGE': 'test'}}."
+                f"@environment on {self.where}: vars must give the value of each variable by its name."
             )
         for key, value in variables.items():
             if not isinstance(key, str) or not key or "=" in key or "\0" in f"{key}{value}":
@@ -178,7 +178,10 @@ class Parallel(StepDecorator):
     name = "parallel"
 
     def before(self, state: TaskState) -> None:
-        index, count = state.task.frames[-1][2:]
+        led = [step.transition for step in state.flow if step.transition is not None]
+        in_gang = any(to.kind == "parallel" and state.step.name in to.targets for to in led)
+        # `--with parallel` puts it on other steps, too: each of their tasks is a gang of one.
+        index, count = state.task.frames[-1][2:] if in_gang else (0, 1)
         state.add_to_current({"parallel": Gang("127.0.0.1", count, index)})
 
 

@@ -25,7 +25,7 @@ class ExitHook(FlowDecorator):
     def check(self, flow: FlowDef) -> None:
         if not (self.functions("on_success") or self.functions("on_error")):
             raise InvalidDecoratorAttribute(
-                f"@exit_hook on {self.where} calls nothing. Give it functions: on_success=[...], on_error=[...]."
+                f"@exit_hook on {self.where} calls nothing. Give it functions, as on_success or as on_error."
             )
 
     def functions(self, when: str) -> list[Callable[..., Any]]:

@@ -70,8 +70,9 @@ class Decorator:
         if isinstance(value, bool) or not at_least <= number <= at_most or (whole and number != int(number)):
             limits = f"from {at_least:g} to {at_most:g}" if at_most != float("inf") else f"of at least {at_least:g}"
             kind = "a whole number" if whole else "a number"
+            shown = f"{value:g}" if isinstance(value, float) else show(value)  # a whole number of R is 9.0 here
             raise InvalidDecoratorAttribute(
-                f"@{self.name} on {self.where}: {key} must be {kind} {limits}, not {show(value)}."
+                f"@{self.name} on {self.where}: {key} must be {kind} {limits}, not {shown}."
             )
         return int(number) if whole else number
 

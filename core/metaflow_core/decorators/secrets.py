@@ -70,11 +70,11 @@ class Secrets(StepDecorator):
 
     def check(self, flow: FlowDef, step: StepDef) -> None:
         if not isinstance(self.attributes["allow_override"], bool):
-            raise self._refuse("allow_override must be True or False.")
+            raise self._refuse("allow_override must be true or false.")
         self._role(self.attributes["role"])
         sources = self.sources()
         if not sources:
-            raise self._refuse('it needs sources, as in sources=["env.DB_PASSWORD"].')
+            raise self._refuse('it needs sources, such as "env.DB_PASSWORD".')
         for source in sources:
             try:
                 provider_of(source.type).check(source.id, source.options)
@@ -162,7 +162,7 @@ class Secrets(StepDecorator):
 
     def _conflict(self, what: str) -> MetaflowException:
         return MetaflowException(
-            f"@secrets on {self.where}: {what}. Rename one of them, or say allow_override=True to take the latter."
+            f"@secrets on {self.where}: {what}. Rename one of them, or set allow_override to take the latter."
         )
 
 

@@ -77,7 +77,10 @@ class _Lint:
 
     def step_name(self, step: StepDef) -> None:
         if step.name in RESERVED_STEPS:
-            self.refuse(step, f"the name is reserved, because {self.say.artifact(step.name)} means something else. Rename the step.")
+            self.refuse(
+                step,
+                f"the name is reserved, because {self.say.artifact(step.name)} means something else. Rename the step.",
+            )
         if not _STEP_NAME.fullmatch(step.name) or len(step.name) > MAX_NAME:
             self.refuse(
                 step,
@@ -223,9 +226,7 @@ class _Lint:
         except Unbalanced as error:
             join = f" Make it one: {self.say.join(error.step.name)}"
             if error.step.is_end:
-                join = (
-                    f" Put a join before it, which {self.say.leads_to(error.step.name)} ends: {self.say.join('join')}"
-                )
+                join = f" Put a join before it: {self.say.join('join')} with {self.say.leads_to(error.step.name)}"
             remedies = {"join": join, "no_join": f" {self.say.no_join}"}
             self.refuse(error.step, str(error) + remedies.get(error.remedy, ""))
 

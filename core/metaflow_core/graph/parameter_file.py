@@ -39,8 +39,7 @@ def read_file(parameter: ParameterDef, path: Any) -> Any:
         return function(content)
     except Exception as error:
         raise ParameterFieldFailed(
-            f"The parser of parameter {parameter.name!r} could not take the file {str(path)!r}. It raised "
-            f"{told(error)}"
+            f"The parser of parameter {parameter.name!r} could not take the file {str(path)!r}. It {told(error)}"
         ) from error
 
 

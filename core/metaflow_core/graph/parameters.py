@@ -32,7 +32,7 @@ RESERVED_NAMES = frozenset(
 RESERVED_ARTIFACTS = frozenset(("name", "next", "input", "index", "foreach_stack", "merge_artifacts"))
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-_EXPECTS = {"str": "text", "int": "a whole number", "float": "a number", "bool": "True or False", "json": "JSON"}
+_EXPECTS = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false", "json": "JSON"}
 _BOOLS = dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True)
 _BOOLS |= dict.fromkeys(("false", "f", "no", "n", "off", "0"), False)
 
@@ -190,14 +190,14 @@ def _default(parameter: ParameterDef, context: ParameterContext, required: bool)
             default = default(context._replace(parameter_name=parameter.name))
         except Exception as error:
             raise ParameterFieldFailed(
-                f"The function that computes the default of parameter {parameter.name!r}{where(parameter)} raised "
+                f"The function that computes the default of parameter {parameter.name!r}{where(parameter)} "
                 f"{told(error)}"
             ) from error
         if default is not None and not _fits(parameter, default):
             raise ParameterFieldTypeMismatch(
                 f"The function that computes the default of parameter {parameter.name!r}{where(parameter)} returned "
-                f"{show(default)}, a {type(default).__name__}; the parameter is of type {kind(parameter)}. "
-                f"Let it return that type, or give the parameter a type."
+                f"{show(default)}, and the parameter must be {_EXPECTS[kind(parameter)]}. "
+                f"Let it return that, or give the parameter another type."
             )
     if default is None:
         if parameter.required and required:

@@ -1,4 +1,4 @@
-"""What a function of the user raised, and where, when it was called before anything runs."""
+"""Why a function of the user failed that was called before anything runs, and where."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from metaflow_core.graph.model import Location
 from metaflow_core.graph.paths import shown_path
 
 _OURS = ("metaflow", "metaflow_core", "metaflow_plugins", "metaflow_r")
+
+
+class OtherLanguage(Exception):
+    """What a function in another language signalled: its message is all there is to tell."""
 
 
 def place(error: BaseException) -> Location | None:
@@ -20,7 +24,9 @@ def place(error: BaseException) -> Location | None:
 
 
 def told(error: BaseException) -> str:
-    """``ValueError in flow.py, line 3: the message``; a condition of another language is told by its message."""
+    """``raised ValueError in flow.py, line 3: the message``."""
+    if isinstance(error, OtherLanguage):
+        return f"failed: {error}"
     where = place(error)
     at = "" if where is None else f" in {shown_path(where.file)}, line {where.line}"
-    return f"{type(error).__name__}{at}: {error}"
+    return f"raised {type(error).__name__}{at}: {error}"
