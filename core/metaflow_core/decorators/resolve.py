@@ -16,8 +16,8 @@ from metaflow_core.errors import (
     UnknownFlowDecoratorException,
     UnknownStepDecoratorException,
 )
+from metaflow_core.graph import parameters
 from metaflow_core.graph.model import DecoratorSpec, FlowDef, StepDef
-from metaflow_core.graph.paths import shown_path
 from metaflow_core.plugins import hook
 
 
@@ -71,9 +71,7 @@ def step_decorators(step: StepDef) -> list[StepDecorator]:
 def where(target: StepDef | FlowDef) -> str:
     """What a decorator stands on, for messages: ``step train (flow.py, line 12)``."""
     what = "step" if isinstance(target, StepDef) else "flow"
-    location = target.location
-    at = "" if location is None else f" ({shown_path(location.file)}, line {location.line})"
-    return f"{what} {target.name}{at}"
+    return f"{what} {target.name}{parameters.where(target)}"
 
 
 def has_secrets(step: StepDef) -> bool:

@@ -91,10 +91,10 @@ def set_configs(flow: FlowDef, values: Mapping[str, Any]) -> None:
     flow.config_values = dict(values)
     known = {config.name: values.get(config.artifact) for config in flow.configs} | flow.config_values
     for i, spec in enumerate(flow.decorators):
-        flow.decorators[i] = _resolved(spec, known, f"flow {flow.name}")
-    flow.mutators = [_resolved(spec, known, f"flow {flow.name}") for spec in flow.mutators]
+        flow.decorators[i] = _resolved(spec, known, f"flow {flow.name}{where(flow)}")
+    flow.mutators = [_resolved(spec, known, f"flow {flow.name}{where(flow)}") for spec in flow.mutators]
     for step in flow:
-        step.decorators = [_resolved(spec, known, f"step {step.name}") for spec in step.decorators]
+        step.decorators = [_resolved(spec, known, f"step {step.name}{where(step)}") for spec in step.decorators]
     for i, parameter in enumerate(flow.parameters):
         if is_delayed(parameter.default):
             default = resolve(parameter.default, known, f"The default of parameter {parameter.name!r}")
@@ -146,9 +146,7 @@ def _parsed(config: ConfigDef, text: str, of_ending: str, is_file: bool) -> Any:
         try:
             return parser(text)
         except Exception as error:
-            raise ParameterFieldFailed(
-                f"The parser of config {config.name!r}{where(config)} raised {told(error)}"
-            ) from error
+            raise ParameterFieldFailed(f"The parser of config {config.name!r}{where(config)} {told(error)}") from error
     if not config.plain or of_ending in _TEXT_ENDINGS:
         return parse(text, of_ending)
     if is_file:

@@ -16,7 +16,7 @@ from metaflow_core.errors import (
     ParameterFieldFailed,
     ParameterFieldTypeMismatch,
 )
-from metaflow_core.graph.model import ConfigDef, Delayed, FlowDef, ParameterDef
+from metaflow_core.graph.model import ConfigDef, Delayed, FlowDef, ParameterDef, StepDef
 from metaflow_core.graph.parameter_file import read_file
 from metaflow_core.graph.paths import shown_path
 from metaflow_core.graph.raised import told
@@ -265,9 +265,9 @@ def _place(parameter: ParameterDef | ConfigDef) -> tuple[int | None, str | None]
     return (parameter.location.line, parameter.location.file) if parameter.location else (None, None)
 
 
-def where(parameter: ParameterDef | ConfigDef) -> str:
+def where(given: ParameterDef | ConfigDef | StepDef | FlowDef) -> str:
     """Where it is defined, in brackets, to follow its name in a message."""
-    location = parameter.location
+    location = given.location
     return f" ({shown_path(location.file)}, line {location.line})" if location else ""
 
 

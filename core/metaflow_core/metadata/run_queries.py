@@ -85,6 +85,12 @@ def run_by_id(db: Database, flow_pk: int, id: str) -> StoredRun | None:
     return StoredRun(*rows[0]) if rows else None
 
 
+def latest_id(db: Database, flow_pk: int) -> str | None:
+    """The id of the latest run of a flow, whosever it is."""
+    rows = db.execute("SELECT id FROM runs WHERE flow_pk = ? ORDER BY pk DESC LIMIT 1", (flow_pk,))
+    return str(rows[0][0]) if rows else None
+
+
 def runs_by_id(db: Database, flow_pk: int, ids: Sequence[str]) -> list[StoredRun]:
     """The runs of the flow with these ids (at most some hundred), in no order."""
     marks = ", ".join("?" * len(ids))

@@ -40,8 +40,8 @@ def no_flow(name: str, known: Iterable[str]) -> str:
     )
 
 
-def no_run(pathspec: str) -> str:
-    return f"There is no run {show(pathspec)}."
+def no_run(pathspec: str, latest: str | None = None) -> str:
+    return f"There is no run {show(pathspec)}." + (f" The latest of all is {latest}." if latest else "")
 
 
 def no_step(pathspec: str, known: Iterable[str]) -> str:

@@ -55,7 +55,7 @@ class Run(Tagging, Lineage, WhatRan, Diffing, Container[Step]):
         self._flow = Flow._at(self._scope, self._parts[:1], check=False)
         row = run_queries.run_by_id(self._db, self._flow._row.pk, self.id)
         if row is None:
-            raise MetaflowNotFound(messages.no_run(self.pathspec))
+            raise MetaflowNotFound(messages.no_run(self.pathspec, run_queries.latest_id(self._db, self._flow._row.pk)))
         self._row = row
         if check:
             self._check_namespace()
