@@ -14,9 +14,10 @@ import click
 
 from metaflow_core import __version__, errors, identity
 from metaflow_core.cli.option_defaults import ALIASES, command_defaults, option_defaults, with_source
-from metaflow_core.decorators.resolve import attach, flow_decorators
+from metaflow_core.decorators.attach import attach
+from metaflow_core.decorators.resolve import flow_decorators
 from metaflow_core.engine.streams import flush_streams
-from metaflow_core.graph.model import FlowDef
+from metaflow_core.graph.model import DecoratorSpec, FlowDef
 from metaflow_core.metadata.backend import Backend, open_backend, store_variables
 from metaflow_core.names import near
 
@@ -52,10 +53,21 @@ class FlowContext:
         self.session: str | None = None  # of R: the variable that holds the flow
         self.passed_on = False  # another program shows on a terminal what this one writes into a file
         self.quiet = False
-        self.arguments: list[str] = []  # options before the command, to start the program again with
+        self.options: list[str] = []  # those before the command, to start the program again with
+        self.with_: list[str] = []  # and those of `--with`, wherever they come from
+        self.attached: list[DecoratorSpec] = []  # the decorators that they have made
         self.flow_options: dict[str, Any] = {}
         self.environment: str | None = None  # where packages of steps come from; None: as each step says
         self._backend: Backend | None = None
+
+    def arguments(self, with_: Sequence[str] = ()) -> list[str]:
+        """What stands before the command when the program is started again; ``with_`` are the options of the command.
+
+        All of `--with`, because one on the command line hides those of the environment and of configuration files.
+        """
+        names = {text.partition(":")[0] for text in with_}
+        texts = [*with_, *(text for text in self.with_ if text.partition(":")[0] not in names)]
+        return [*self.options, *(word for text in texts for word in ("--with", text))]
 
     @property
     def backend(self) -> Backend:
@@ -185,8 +197,8 @@ def _before_command(ctx: click.Context, /, **options: Any) -> None:
     if options["package_suffixes"]:
         os.environ["METAFLOW_PACKAGE_SUFFIXES"] = options["package_suffixes"]
     context.environment = options["environment"]
-    attach(context.flow, options["with_"])
-    context.arguments = _given(ctx)
+    context.attached = attach(context.flow, options["with_"])
+    context.options, context.with_ = _given(ctx), list(options["with_"])
     context.flow_options = options
     context.banner(f"Metaflow {__version__} executing {context.flow.name} for {identity.identity()}")
     if options["pylint"]:
@@ -205,10 +217,9 @@ def _given(ctx: click.Context) -> list[str]:
     for option in ctx.command.params:
         name = str(option.name)
         if (
-            name in ("quiet", "config", "config_value")
-            # The environment and the configuration files are there for the other process too. `--with` of a command
-            # becomes one of those before the command, which would hide what they say.
-            or (name != "with_" and ctx.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE)
+            name in ("quiet", "config", "config_value", "with_")
+            # The environment and the configuration files are there for the other process too.
+            or ctx.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE
         ):
             continue
         value = ctx.params[name]

@@ -10,7 +10,8 @@ from metaflow_core import identity, settings
 from metaflow_core.cli.environments import make, wanted
 from metaflow_core.cli.flow import FlowContext, with_option
 from metaflow_core.cli.showing import json_log_option, showing
-from metaflow_core.decorators.resolve import attach, check_decorators, mutate
+from metaflow_core.decorators.attach import attach
+from metaflow_core.decorators.resolve import check_decorators, mutate
 from metaflow_core.engine.run import RunOptions, create_run, execute, open_processes
 from metaflow_core.engine.scheduler import Limits
 from metaflow_core.errors import CommandException
@@ -47,7 +48,7 @@ def run_options() -> list[click.Parameter]:
 
 def prepare(context: FlowContext, options: dict[str, Any]) -> RunOptions:
     """Check the flow, and gather what the command line says."""
-    attach(context.flow, options["with_"])
+    attach(context.flow, options["with_"], context.attached)
     mutate(context.flow)
     identity.user()
     settings.get("LAUNCHER")  # what is wrong with it must not be found out by a process that is to start tasks
@@ -61,7 +62,7 @@ def prepare(context: FlowContext, options: dict[str, Any]) -> RunOptions:
             raise CommandException(
                 f"--run-id-file {options['run_id_file']} can't be written: {error.strerror}."
             ) from None
-    arguments = [*context.arguments, *(text for given in options["with_"] for text in ("--with", given))]
+    arguments = context.arguments(options["with_"])
     return RunOptions(
         tags=options["tags"],
         limits=Limits(options["max_workers"], options["max_num_splits"], options["max_log_size"]),

@@ -178,10 +178,7 @@ class Parallel(StepDecorator):
     name = "parallel"
 
     def before(self, state: TaskState) -> None:
-        led = [step.transition for step in state.flow if step.transition is not None]
-        in_gang = any(to.kind == "parallel" and state.step.name in to.targets for to in led)
-        # `--with parallel` puts it on other steps, too: each of their tasks is a gang of one.
-        index, count = state.task.frames[-1][2:] if in_gang else (0, 1)
+        index, count = state.task.frames[-1][2:]
         state.add_to_current({"parallel": Gang("127.0.0.1", count, index)})
 
 

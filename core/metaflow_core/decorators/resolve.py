@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 from collections.abc import Iterable
 from functools import cache
@@ -11,7 +10,6 @@ from functools import cache
 from metaflow_core.decorators.interface import FlowDecorator, StepDecorator
 from metaflow_core.decorators.user import UserDecorator, of_module
 from metaflow_core.errors import (
-    CommandException,
     DuplicateStepDecoratorException,
     UnknownFlowDecoratorException,
     UnknownStepDecoratorException,
@@ -56,7 +54,7 @@ def step_decorators(step: StepDef) -> list[StepDecorator]:
             continue
         if spec.name not in known:
             raise UnknownStepDecoratorException(
-                f"@{spec.name} on {where(step)} is unknown. {_suggest(spec.name, known)}"
+                f"@{spec.name} on {where(step)} is unknown. {suggest(spec.name, known)}"
             )
         cls = known[spec.name]
         if spec.name in seen and not cls.repeatable:
@@ -89,7 +87,7 @@ def flow_decorators(flow: FlowDef) -> list[FlowDecorator]:
             )
         if spec.name not in known:
             raise UnknownFlowDecoratorException(
-                f"@{spec.name} on {where(flow)} is unknown. {_suggest(spec.name, known)}"
+                f"@{spec.name} on {where(flow)} is unknown. {suggest(spec.name, known)}"
             )
     return [known[spec.name](spec.attributes, where(flow)) for spec in flow.decorators]
 
@@ -102,22 +100,6 @@ def check_decorators(flow: FlowDef) -> None:
     for step in flow:
         for step_decorator in step_decorators(step):
             step_decorator.check(flow, step)
-
-
-def attach(flow: FlowDef, given: Iterable[str]) -> None:
-    """Add the decorators of ``--with name:key=value,key2=value2`` to each step that lacks them.
-
-    >>> from metaflow_core.graph.model import FlowDef, StepDef
-    >>> flow = FlowDef("F", {"start": StepDef("start")})
-    >>> attach(flow, ["retry:times=2"])
-    >>> flow["start"].decorators
-    [DecoratorSpec(name='retry', attributes={'times': 2})]
-    """
-    for text in given:
-        spec = parse(text, os.path.dirname(os.path.abspath(flow.file)) if flow.file else None)
-        for step in flow:
-            if step.decorator(spec.name) is None:
-                step.decorators.append(spec)
 
 
 def mutate(flow: FlowDef) -> None:
@@ -146,58 +128,8 @@ def _mutators(step: StepDef) -> list[DecoratorSpec]:
     return [spec for spec in step.decorators if spec.code is not None and spec.code.is_mutator]
 
 
-def parse(text: str, folder: str | None = None) -> DecoratorSpec:
-    """``name:key=value,key2=value2``; a value is JSON, with commas in brackets if need be, or else text."""
-    name, _, rest = text.partition(":")
-    known = step_decorator_classes()
-    of_user = None if name in known else of_module(name, f"--with {text}", folder)
-    if name not in known and of_user is None:
-        advice = _suggest(name, known)
-        if name in flow_decorator_classes():
-            advice = f"@{name} is a decorator of flows: write it above the flow."
-        raise UnknownStepDecoratorException(f"--with {text}: there is no step decorator {name!r}. {advice}")
-    attributes = {}
-    for part in filter(None, _split(rest)):
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise CommandException(f"--with {text}: expected {name}:key=value, not {part!r}.")
-        try:
-            attributes[key.strip()] = json.loads(value)
-        except ValueError:
-            attributes[key.strip()] = value
-    if of_user is not None:
-        return of_user(attributes)
-    if not known[name].has_secrets:
-        known[name](attributes, f"the command line (--with {text})")
-    elif known[name](attributes, "--with").secret_arguments():
-        raise CommandException(
-            f"--with {name}: a secret does not belong on a command line, where everybody on this machine can read it. "
-            f"Name where it is instead: --with {name}:sources=env.DB_PASSWORD"
-        )
-    return DecoratorSpec(name, attributes)
-
-
-def _split(text: str) -> list[str]:
-    """The parts between commas that are in no brackets and no quotes.
-
-    >>> _split('sources=["env.A","file.b,c"],role=x')
-    ['sources=["env.A","file.b,c"]', 'role=x']
-    """
-    parts, depth, quoted, previous = [""], 0, False, ""
-    for character in text:
-        if character == '"' and previous != "\\":
-            quoted = not quoted
-        elif not quoted:
-            depth += (character in "[{") - (character in "]}")
-        if character == "," and not quoted and depth <= 0:
-            parts.append("")
-        else:
-            parts[-1] += character
-        previous = character
-    return parts
-
-
-def _suggest(name: str, known: Iterable[str]) -> str:
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Which decorator was meant, or else which ones there are."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, 1)
     return f"Did you mean @{near[0]}?" if near else f"Known: {', '.join(names)}."
