@@ -248,6 +248,18 @@ class TimeoutException(MetaflowException):
     headline = "Step timed out"
 
 
+class ComputeUnavailable(MetaflowException):
+    """The machines on which tasks were to run can't be reached, or can't run them."""
+
+    headline = "Compute unavailable"
+
+
+class AttemptGivenUp(MetaflowException):
+    """An attempt has a result already, so that of a process which was taken for dead does not count."""
+
+    headline = "Result dropped"
+
+
 class FailureHandledByCatch(MetaflowException):
     """What ``@catch`` stores when the task's process died without an exception."""
 

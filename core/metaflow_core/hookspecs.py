@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from metaflow_core.decorators.interface import FlowDecorator, SecretsProvider, StepDecorator
-    from metaflow_core.engine.interface import Compute, EnvironmentProvider, LanguageRuntime
+    from metaflow_core.engine.interface import Compute, EnvironmentProvider, LanguageRuntime, RemoteCompute
     from metaflow_core.graph.model import DecoratorSpec
     from metaflow_core.metadata.database import Database
     from metaflow_core.store.interface import Storage
@@ -90,7 +90,15 @@ def value_codecs() -> Sequence[ValueCodec]:
 
 @hookspec(firstresult=True)
 def open_compute(name: str) -> Compute | None:
-    """The place named ``name`` (``local``) where tasks run, or None when it is not this plugin's."""
+    """The place on this machine named ``name`` (``local``) where tasks run, or None when it is not this plugin's."""
+
+
+@hookspec(firstresult=True)
+def open_remote_compute(name: str) -> RemoteCompute | None:
+    """The place on other machines that step decorators call ``name``, or None when it is not this plugin's.
+
+    Nothing is connected yet: ``open`` does so.
+    """
 
 
 @hookspec(firstresult=True)

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from object_stores import ObjectStore
 
 from tests.conftest import RunFlow
 
@@ -50,15 +49,6 @@ run = Flow("StoreFlow").latest_run
 print(run.data.total, run["start"].task.data.large.sum(), [t.data.block[0] for t in run["work"]][::-1])
 print(run["work"].task.stdout, end="")
 """
-
-
-@pytest.fixture
-def s3(seaweedfs: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    """The environment is set for this store, and it is a place for one test."""
-    for name, value in seaweedfs.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("METAFLOW_STORE_CACHE", str(tmp_path / "store-cache"))
-    return seaweedfs.new_url()
 
 
 def read(project: Path, environment: dict[str, str] | None = None) -> str:

@@ -154,3 +154,12 @@ def object_store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("METAFLOW_STORE_CACHE", str(tmp_path / "store-cache"))
     return store
+
+
+@pytest.fixture
+def s3(seaweedfs: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """A place for one test in the store that this process, and those it starts, are set up for."""
+    for name, value in seaweedfs.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("METAFLOW_STORE_CACHE", str(tmp_path / "store-cache"))
+    return seaweedfs.new_url()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -19,6 +20,8 @@ from metaflow_core.graph.lint import lint
 from metaflow_core.graph.model import FlowDef
 from metaflow_core.graph.parameter_options import options_for
 from metaflow_core.graph.parameters import ParameterContext, evaluate
+
+PLACES = ("--metadata", "--datastore", "--datastore-root")
 
 
 def run_options() -> list[click.Parameter]:
@@ -72,8 +75,19 @@ def prepare(context: FlowContext, options: dict[str, Any]) -> RunOptions:
         attribute_file=options["runner_attribute_file"],
         flow_options=context.flow_options,
         program=[*context.program, "--quiet", *arguments],
+        arguments=["--quiet", *elsewhere(arguments)],
         showing=showing(context, options),
     )
+
+
+def elsewhere(arguments: Sequence[str]) -> list[str]:
+    """Options before the command without those that name a place, which other machines know from the settings."""
+    found, skip = [], False
+    for word in arguments:
+        if not skip and word not in PLACES:
+            found.append(word)
+        skip = word in PLACES
+    return found
 
 
 def run_command(flow: FlowDef) -> click.Command:

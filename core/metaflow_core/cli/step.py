@@ -13,10 +13,11 @@ from metaflow_core.engine.relay import run_masked
 from metaflow_core.engine.run import RunOptions, create_run, stay_in_project
 from metaflow_core.engine.streams import make_streams
 from metaflow_core.engine.task import TaskSettings, run_attempt, runtime_of
-from metaflow_core.errors import CommandException
+from metaflow_core.errors import AttemptGivenUp, CommandException
 from metaflow_core.graph.model import FlowDef
 from metaflow_core.graph.parameter_options import options_for
 from metaflow_core.graph.parameters import ParameterContext, evaluate
+from metaflow_core.metadata import recording
 from metaflow_core.names import advise
 
 
@@ -28,6 +29,7 @@ from metaflow_core.names import advise
 @click.option("--max-attempts", type=click.IntRange(min=1), default=1)
 @click.option("--max-num-splits", type=click.IntRange(min=1), default=100)
 @click.option("--fallback", is_flag=True)
+@click.option("--claim", is_flag=True)  # run nothing when another process was given the same attempt before
 @click.option("--namespace")
 @click.pass_obj
 def step_command(
@@ -39,6 +41,7 @@ def step_command(
     max_attempts: int,
     max_num_splits: int,
     fallback: bool,
+    claim: bool,
     namespace: str | None,
 ) -> int:
     """Run one attempt of one task of an existing run."""
@@ -50,6 +53,11 @@ def step_command(
         from metaflow_core.cli.configs import take_configs
 
         take_configs(context.flow, context.backend, run_id)
+    if claim:
+        run = recording.find_run(context.backend.db, context.flow.name, run_id)
+        task = recording.find_task(context.backend.db, run.pk, name, task_id)
+        if not recording.claim_attempt(context.backend.db, task.pk, attempt):
+            raise AttemptGivenUp(f"Attempt {attempt} of {name}/{task_id} was begun elsewhere, or was given up.")
     mutate(context.flow)
     runtime_of(context.flow[name].language).prepare(context.flow.only([name]))  # others may need other packages
     request = TaskRequest(run_id, name, task_id, attempt, max_attempts, fallback)

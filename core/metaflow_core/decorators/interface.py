@@ -81,6 +81,7 @@ class StepDecorator(Decorator):
     """A decorator on a step. Every method has a default that does nothing."""
 
     has_secrets: ClassVar[bool] = False  # whether ``before`` calls ``state.hide``
+    compute: ClassVar[str | None] = None  # the place where tasks of the step run; None: on this machine
 
     def check(self, flow: FlowDef, step: StepDef) -> None:
         """Refuse a use that can't work, before the run starts."""

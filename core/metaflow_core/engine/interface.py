@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from metaflow_core.decorators.interface import EnvironmentRequest
+    from metaflow_core.decorators.interface import EnvironmentRequest, Needs
     from metaflow_core.engine.state import TaskState
     from metaflow_core.graph.model import FlowDef, StepDef
 
@@ -162,17 +162,33 @@ class TaskExited(NamedTuple):
     message: str = ""
 
 
-class Compute(Protocol):
-    """A place where tasks run. The scheduler is one thread that selects on ``fileno()``."""
+class Job(NamedTuple):
+    """An attempt for another machine: all that ``python -m metaflow_core.cli.job`` needs there. JSON can express it.
+
+    No secret is in it: the machine has its own credentials for the database and the store.
+    """
+
+    request: TaskRequest
+    package: str  # the code package's key
+    script: str  # the flow's file, in the package
+    folder: str  # the working directory, in the package
+    language: str  # of the flow's file
+    arguments: Sequence[str]  # of the flow's file
+    variables: Mapping[str, str]  # settings, as environment variables
+
+
+class JobNeeds(NamedTuple):
+    """What the machine must have that runs a step's attempts."""
+
+    languages: Sequence[str]
+    needs: Needs | None  # of ``@resources``
+    attributes: Mapping[str, Any]  # of the decorator that named the place
+
+
+class Place(Protocol):
+    """Where tasks run. The scheduler is one thread that selects on ``fileno()``."""
 
     name: str
-
-    def open(self, run_task: Callable[[TaskRequest], int], command: Callable[[TaskRequest], Sequence[str]]) -> None:
-        """Get ready. Called early: no thread, connection or event loop exists yet, so it is safe to fork.
-
-        ``run_task(request)`` executes an attempt in a forked process and returns its exit code; ``command(request)``
-        is the command line that executes it in a process of its own, for places where a fork can't be had.
-        """
 
     def fileno(self) -> int:
         """A file descriptor that is readable when :meth:`events` has something to tell."""
@@ -188,3 +204,25 @@ class Compute(Protocol):
 
     def close(self) -> None:
         """End all attempts, and release everything."""
+
+
+class Compute(Place, Protocol):
+    """This machine: tasks are forks of a process that holds the flow."""
+
+    def open(self, run_task: Callable[[TaskRequest], int], command: Callable[[TaskRequest], Sequence[str]]) -> None:
+        """Get ready. Called early: no thread, connection or event loop exists yet, so it is safe to fork.
+
+        ``run_task(request)`` executes an attempt in a forked process and returns its exit code; ``command(request)``
+        is the command line that executes it in a process of its own, for places where a fork can't be had.
+        """
+
+
+class RemoteCompute(Place, Protocol):
+    """Other machines, which share nothing with this one but the metadata database and the artifact store."""
+
+    def open(self, job: Callable[[TaskRequest], Job], steps: Mapping[str, JobNeeds]) -> None:
+        """Connect, before the run is created and after the last fork. ``steps`` are those that will run here.
+
+        ``ComputeUnavailable`` when nothing answers, or when no machine there can run one of the steps.
+        ``job(request)`` describes an attempt; it may be called once the run exists.
+        """

@@ -13,9 +13,10 @@ from metaflow_core import identity
 from metaflow_core import settings as project_settings
 from metaflow_core.decorators.resolve import flow_decorators, has_secrets
 from metaflow_core.engine.admission import Admission, admission_for
-from metaflow_core.engine.interface import Compute, TaskRequest
+from metaflow_core.engine.interface import Compute, Place, TaskRequest
 from metaflow_core.engine.masking import Mask, MaskChannel
 from metaflow_core.engine.plan import Plan
+from metaflow_core.engine.remote import open_remote, remote_steps
 from metaflow_core.engine.report import Report
 from metaflow_core.engine.resume import ResumePlan, take_over
 from metaflow_core.engine.scheduler import Limits, Scheduler
@@ -51,6 +52,7 @@ class RunOptions:
     flow_options: dict[str, Any] = field(default_factory=dict)
     package_code: bool = False  # keep the whole project with the run
     program: Sequence[str] = ()  # the command that starts this program again, up to the command
+    arguments: Sequence[str] = ()  # those of it that hold on another machine too
     showing: Showing = field(default_factory=Showing)
     environments: Mapping[str, StepEnvironment] = field(default_factory=dict)  # by step, of those that have their own
 
@@ -59,7 +61,7 @@ class RunOptions:
 class Processes:
     """What was forked before anything was opened: where tasks run, and what waits for the run's end."""
 
-    compute: Compute
+    compute: Place
     masks: MaskChannel | None = None  # when the flow has secrets
     exit_hooks: ExitHooks | None = None
     admission: Admission | None = None  # when the machine is divided among tasks
@@ -104,8 +106,22 @@ def open_processes(flow: FlowDef, backend: Backend, options: RunOptions) -> Proc
 
     flush_streams()
     exit_hooks = _open_exit_hooks(flow, options)
+    steps = remote_steps(flow)
     compute.open(run_task, command)
-    return Processes(compute, masks, exit_hooks, admission)
+    place: Place = compute
+    if steps:
+        from metaflow_core.engine.places import Places
+
+        try:
+            remote = open_remote(flow, backend, options.arguments, settings.as_arguments(), steps)
+        except BaseException:
+            compute.close()
+            if exit_hooks is not None:
+                exit_hooks.close()
+            raise
+        place = Places(compute, remote, {step: name for name, there in steps.items() for step in there})
+        options.package_code = True
+    return Processes(place, masks, exit_hooks, admission)
 
 
 def _open_exit_hooks(flow: FlowDef, options: RunOptions) -> ExitHooks | None:

@@ -17,12 +17,13 @@ from metaflow_core.decorators.interface import StepDecorator
 from metaflow_core.decorators.resolve import step_decorators
 from metaflow_core.engine.admission import Admission
 from metaflow_core.engine.gangs import Gangs, Member
-from metaflow_core.engine.interface import Compute, TaskRequest, TaskStarted
+from metaflow_core.engine.interface import Place, TaskRequest, TaskStarted
 from metaflow_core.engine.masking import Mask, MaskChannel
 from metaflow_core.engine.memory import memory_limits
 from metaflow_core.engine.output import LineSplitter
 from metaflow_core.engine.plan import Plan, Work
 from metaflow_core.engine.report import Report
+from metaflow_core.errors import AttemptGivenUp
 from metaflow_core.graph.model import FlowDef
 from metaflow_core.metadata import recording
 from metaflow_core.metadata.backend import Backend
@@ -84,7 +85,7 @@ class Scheduler:
     flow: FlowDef
     run: RunRow
     backend: Backend
-    compute: Compute
+    compute: Place
     report: Report
     plan: Plan
     limits: Limits
@@ -185,8 +186,6 @@ class Scheduler:
             task.pipes[reader] = stream, LineSplitter(mask=task.mask)
             self._pipes[reader] = task
             self._poll.register(reader, select.POLLIN)
-        if policy.seconds is not None:
-            task.deadline = time.monotonic() + policy.seconds
         self._running[request.key] = task
         self.compute.start(request, *writers)
         for writer in writers:
@@ -219,6 +218,8 @@ class Scheduler:
                 task = self._running[event.request.key]
                 if isinstance(event, TaskStarted):
                     task.pid = event.pid
+                    if event.request.seconds is not None:  # not before: another machine may have had no room
+                        task.deadline = time.monotonic() + event.request.seconds
                     self.report.task_started(task.request, event.pid)
                 else:
                     self._ended(task, event.code, event.message)
@@ -285,10 +286,15 @@ class Scheduler:
             text = message or self._cause(task, code)
             kind = "TimeoutException" if task.timed_out else "TaskDied"
             error = {"type": kind, "message": text, "stacktrace": "", "language": self.flow[work.step].language}
-            recording.fail_attempt(self.backend.db, work.task_pk, work.attempt, error, task.pid or 0)
-            if task.log.truncated:
-                self.report.output(task.request, task.pid, "stderr", text)
-            self._show(task, "stderr", [(text.encode(), True)])
+            try:
+                recording.fail_attempt(self.backend.db, work.task_pk, work.attempt, error, task.pid or 0)
+            except AttemptGivenUp:  # it lives on a machine that was lost, and was quicker
+                result = recording.attempt_result(self.backend.db, work.task_pk, work.attempt)
+                died, error = False, result.error
+            else:
+                if task.log.truncated:
+                    self.report.output(task.request, task.pid, "stderr", text)
+                self._show(task, "stderr", [(text.encode(), True)])
         task.log.close()
         del self._running[task.request.key]
         if self.admission is not None:

@@ -108,7 +108,7 @@ def stored(row: Row, storage: Storage) -> Stored:
 
 
 def in_store(row: Row, most: float = float("inf")) -> str | None:
-    """Where the payload of a row of ``COLUMNS`` is in the store; None when it is not there or has over ``most`` bytes."""
+    """The place in the store of the payload of a row of ``COLUMNS``; None when it is elsewhere, or above ``most`` bytes."""
     _, key, _, _, _, encoding, size, *_, payload = row
     if payload is not None or encoding in ("null", "bool", "int", "float", "str") or size > most:
         return None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from metaflow_core.clock import now
-from metaflow_core.errors import MetaflowInternalError, MetaflowNotFound
+from metaflow_core.errors import AttemptGivenUp, MetaflowInternalError, MetaflowNotFound
 from metaflow_core.metadata.contents import save_contents, saved_payloads
 from metaflow_core.metadata.database import Database
 from metaflow_core.metadata.lineage import Noted, save_reads
@@ -248,6 +248,20 @@ def commit_attempt(
 
 
 @repeated
+def claim_attempt(db: Database, task_pk: int, attempt: int) -> bool:
+    """Whether this process is the one that runs the attempt, and not another to which it was given before."""
+    process = (os.uname().nodename, os.getpid())
+    with db.transaction(shared=True):
+        return bool(
+            db.execute(
+                "UPDATE attempts SET host = ?, pid = ? WHERE task_pk = ? AND attempt = ? AND status = 'running'"
+                " AND (pid IS NULL OR (host = ? AND pid = ?)) RETURNING attempt",
+                (*process, task_pk, attempt, *process),
+            )
+        )
+
+
+@repeated
 def fail_attempt(db: Database, task_pk: int, attempt: int, error: Mapping[str, Any], pid: int) -> None:
     """Record that the process ``pid`` of an attempt ended without a result of its own."""
     with db.transaction(shared=True):
@@ -304,21 +318,28 @@ def _insert_attempt(db: Database, task_pk: int, attempt: int, at: int) -> None:
 
 
 def _finish(db: Database, task_pk: int, attempt: int, result: Result, at: int) -> None:
-    db.execute(
+    process = (os.uname().nodename, result.pid or os.getpid())
+    # An attempt has one result. This process may have written it already, and not have been told so.
+    found = db.execute(
         "UPDATE attempts SET status = ?, finished_at = ?, host = ?, pid = ?, transition = ?, error = ?"
-        " WHERE task_pk = ? AND attempt = ?",
+        " WHERE task_pk = ? AND attempt = ? AND (status = 'running' OR (host = ? AND pid = ?)) RETURNING attempt",
         (
             result.status,
             at,
-            os.uname().nodename,
-            result.pid or os.getpid(),
+            *process,
             json.dumps(result.transition, separators=(",", ":")) if result.transition else None,
             json.dumps(result.error) if result.error else None,
             task_pk,
             attempt,
+            *process,
         ),
     )
-    db.execute("UPDATE tasks SET status = ?, finished_at = ? WHERE pk = ?", (result.status, at, task_pk))
+    if not found:
+        raise AttemptGivenUp("This attempt was given up: the run has gone on without it, so its result is dropped.")
+    db.execute(
+        "UPDATE tasks SET status = ?, finished_at = ? WHERE pk = ? AND attempt = ?",
+        (result.status, at, task_pk, attempt),
+    )
 
 
 def _check_origin(db: Database, flow_pk: int, new: NewRun) -> None:

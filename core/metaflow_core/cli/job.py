@@ -1,0 +1,48 @@
+"""One task on a machine that has this package, and nothing else of the flow: ``python -m metaflow_core.cli.job``.
+
+The environment variable ``METAFLOW_JOB`` holds a ``Job`` as JSON. The code package is fetched from the artifact store,
+once per machine and user, and this process becomes the flow's ``step`` command.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+
+from metaflow_core.engine.interface import Job, TaskRequest
+from metaflow_core.errors import MetaflowException
+from metaflow_core.metadata.backend import open_backend
+from metaflow_core.metadata.code_packages import unpack
+
+VARIABLE = "METAFLOW_JOB"
+FOLDER = "METAFLOW_JOB_FOLDER"  # where code packages are unpacked; by default in the temporary directory
+
+
+def main() -> int:
+    """Run the job. Returns only when it can't be started."""
+    fields = json.loads(os.environ.pop(VARIABLE))
+    job = Job(TaskRequest(*fields[0]), *fields[1:])
+    os.environ.update(job.variables)
+    folder = os.environ.get(FOLDER) or os.path.join(tempfile.gettempdir(), f"metaflow-code-{os.getuid()}")
+    try:
+        root = os.path.join(folder, job.package)
+        if not os.path.isdir(root):
+            root = unpack(open_backend().storage, job.package, folder)
+    except MetaflowException as error:
+        print(f"{error.headline}: {error}", file=sys.stderr)
+        return 1
+    os.chdir(os.path.join(root, job.folder))
+    interpreter = {"python": [sys.executable], "r": ["Rscript"]}[job.language]
+    command = [*interpreter, os.path.join(root, job.script), *job.arguments]
+    sys.stdout.flush()
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        print(f"{command[0]} can't be started on {os.uname().nodename}: {error.strerror}.", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
