@@ -219,6 +219,18 @@ function_in <- function(scope, name) {
   paste0("has no function `", name, "`. ", suggest(name, known))
 }
 
+# The list of artifacts that a file defines for `spin`, or a text that says what is wrong with it.
+given_artifacts <- function(scope, nested) {
+  found <- get0("ARTIFACTS", envir = scope, inherits = FALSE)
+  named <- function(x) is.list(x) && (!length(x) || !is.null(names(x)) && all(nzchar(names(x))))
+  if (is.null(found)) return("must define a list of artifacts by name, ARTIFACTS <- list(...); it has none.")
+  if (!named(found)) return(paste0("must define a list of artifacts by name, ARTIFACTS <- list(...); it has ", show_value(found), "."))
+  for (name in intersect(names(found), nested)) {
+    if (!named(found[[name]])) return(paste0("must give the inputs from ", name, " as a list of their artifacts by name."))
+  }
+  found
+}
+
 # Before tasks are forked: what each of them would load is there, what is there becomes old (R has two generations of
 # old values), and the next collection is far away.
 settle <- function() {

@@ -38,3 +38,28 @@ reset_default_metadata <- function() {
   sync_environment()
   invisible(call_core("default_metadata"))
 }
+
+#' Results of steps that were tried
+#'
+#' Lets the client read what `spin` has kept, from now on: `Rscript flow.R spin train --persist`, or
+#' `run(flow, spin = "train", persist = TRUE)`. [reset_default_metadata()] goes back to the results of runs.
+#'
+#' @param datastore_root The directory in which the step was tried, which has the folder `.metaflow_spin`.
+#' @return `NULL`, invisibly. An error of class `metaflow_error` when nothing was kept there.
+#' @examples
+#' \dontrun{
+#' inspect_spin(".")
+#' flow_client$new("TrainFlow")$latest_run$step("train")$a_task$data$model
+#' reset_default_metadata()
+#' }
+#' @export
+inspect_spin <- function(datastore_root = ".") {
+  if (!is_string(datastore_root)) {
+    stop_metaflow(
+      paste0("inspect_spin() takes a directory, not ", show_value(datastore_root), "."),
+      class = "metaflow_invalid_argument"
+    )
+  }
+  sync_environment()
+  invisible(call_core("inspect_spin", path.expand(datastore_root)))
+}

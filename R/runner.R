@@ -10,15 +10,30 @@
 #' @param cwd The directory in which the flow runs.
 #' @param ... Options of the command line that stand before the command, in snake case, such as `metadata = "local"` or
 #'   `config = list(cfg = "other.json")`.
-#' @return A list of two functions, which both return when the run has ended:
-#'   - `run(...)` runs the flow. Its arguments are the parameters of the flow and options of the command: `tags`,
-#'     `max_workers`, `max_num_splits`, `with`, ... A vector of several elements, or a list, is given as JSON.
-#'   - `resume(step_to_rerun = NULL, ...)` resumes the run `origin_run_id`, an id or a [run][run_client], by default the
-#'     latest one, from a step, by default from where it failed.
+#' @return A list of functions. Those that begin with `async_` return at once, so that several flows can run at a time, the
+#'   others when all is done:
+#'   - `run(...)`, `async_run(...)` run the flow. Arguments are the parameters of the flow and options of the command:
+#'     `tags`, `max_workers`, `max_num_splits`, `with`, ... A vector of several elements, or a list, is given as JSON.
+#'   - `resume(step_to_rerun = NULL, ...)`, `async_resume(...)` resume the run `origin_run_id`, an id or a
+#'     [run][run_client], by default the latest one, from a step, by default from where it failed.
+#'   - `spin(pathspec, ...)`, `async_spin(...)` run one step alone on the inputs of an earlier run: `"train"`, `"5/train"`,
+#'     `"5/train/12"`. `artifacts_module` is a file with `ARTIFACTS <- list(...)`, which the step gets instead of its
+#'     inputs; `skip_decorators`, `with` and `persist` (see [inspect_spin()]) are as on the command line.
 #'
-#'   What they return has `run`, the [run][run_client]; `status`, `"successful"` or `"failed"`; `stdout` and `stderr`, what
-#'   was printed, as one text each; and `returncode`, the exit status. A run that fails is no error. Where nothing could
-#'   be run, because a parameter is unknown, missing or wrong, the error is of class `metaflow_usage`.
+#'   What they return has
+#'   - `run`, the [run][run_client], and after `spin()` instead of it `task`, the [task][task_client], which has the
+#'     artifacts of the step for as long as this object is there;
+#'   - `status`: `"running"`, `"successful"`, `"failed"`, or `"timeout"` when `wait()` gave up; `returncode`, the exit status,
+#'     `NULL` while it runs;
+#'   - `stdout` and `stderr`: what was printed so far, as one text each;
+#'   - `wait(timeout = Inf, stream = NULL)`: wait for its end, at most so many seconds, and show the lines of `"stdout"` or
+#'     `"stderr"` meanwhile;
+#'   - `stream_log(stream, callback)`: call a function with each line of `"stdout"` or `"stderr"` as it comes, until the end,
+#'     or until the function returns `FALSE`; returns the lines;
+#'   - `kill()`: stop it, as an interrupt does.
+#'
+#'   A run that fails is no error. Where nothing could be run, because a parameter is unknown, missing or wrong, the error
+#'   is of class `metaflow_usage`. What still runs when nothing refers to it any more, or when the session ends, is stopped.
 #' @examples
 #' \donttest{
 #' old <- setwd(tempdir()) # where the results of the examples lie
@@ -42,6 +57,9 @@
 #' made <- runner("train.py", show_output = FALSE)$run(alpha = 0.7, tags = c("nightly", "small"))
 #' made$status
 #' made$run$data$beta
+#'
+#' both <- lapply(c(0.1, 0.2), function(alpha) runner("train.py", show_output = FALSE)$async_run(alpha = alpha))
+#' for (one in both) one$wait()$run$data$beta
 #' setwd(old)
 #' }
 #' @export
@@ -66,22 +84,40 @@ runner <- function(flow_file, show_output = TRUE, profile = NULL, env = NULL, cw
   }
   env <- c(runner_environment(env), if (!is.null(profile)) c(METAFLOW_PROFILE = profile))
   before <- words_of(list(...), "runner()", command = "")$before
-  start <- function(words, given) {
+  start <- function(words, given, wait) {
     where <- paste0(words[[1L]], "()")
-    run_file(file, show_output, env, cwd, before, words, words_of(given, where, command = words[[1L]])$after)
+    after <- words_of(given, where, command = words[[1L]])$after
+    executed <- start_file(file, env, cwd, before, words, after)
+    if (wait) finish_executed(executed, show_output) else if (!executed$spun) await_id(executed)
+    new_executed(executed)
+  }
+  resume <- function(step, given, wait) {
+    if (!is.null(step) && !is_string(step)) {
+      stop_metaflow(
+        paste0("resume() takes the name of a step first, not ", show_value(step), "."),
+        class = "metaflow_invalid_argument"
+      )
+    }
+    start(c("resume", step), given, wait)
+  }
+  spin <- function(place, given, wait) {
+    if (inherits(place, "metaflow_object")) place <- place$pathspec
+    if (!is_string(place)) {
+      stop_metaflow(
+        paste0("spin() takes the name of a step, or a pathspec such as \"5/train\", not ", show_value(place), "."),
+        class = "metaflow_invalid_argument"
+      )
+    }
+    start(c("spin", place), given, wait)
   }
   structure(
     list(
-      run = function(...) start("run", list(...)),
-      resume = function(step_to_rerun = NULL, ...) {
-        if (!is.null(step_to_rerun) && !is_string(step_to_rerun)) {
-          stop_metaflow(
-            paste0("resume() takes the name of a step first, not ", show_value(step_to_rerun), "."),
-            class = "metaflow_invalid_argument"
-          )
-        }
-        start(c("resume", step_to_rerun), list(...))
-      }
+      run = function(...) start("run", list(...), TRUE),
+      async_run = function(...) start("run", list(...), FALSE),
+      resume = function(step_to_rerun = NULL, ...) resume(step_to_rerun, list(...), TRUE),
+      async_resume = function(step_to_rerun = NULL, ...) resume(step_to_rerun, list(...), FALSE),
+      spin = function(pathspec = NULL, ...) spin(pathspec, list(...), TRUE),
+      async_spin = function(pathspec = NULL, ...) spin(pathspec, list(...), FALSE)
     ),
     class = "metaflow_runner",
     file = flow_file
@@ -89,7 +125,9 @@ runner <- function(flow_file, show_output = TRUE, profile = NULL, env = NULL, cw
 }
 
 #' @export
-format.metaflow_runner <- function(x, ...) paste0("<runner of ", attr(x, "file"), ": $run(...), $resume(...)>")
+format.metaflow_runner <- function(x, ...) {
+  paste0("<runner of ", attr(x, "file"), ": ", paste0("$", c("run", "resume", "spin"), "(...)", collapse = ", "), ">")
+}
 
 #' @export
 print.metaflow_runner <- function(x, ...) {
@@ -106,63 +144,4 @@ runner_environment <- function(env) {
     )
   }
   vapply(env, as.character, "")
-}
-
-run_file <- function(file, show, env, cwd, before, words, after) {
-  sync_environment()
-  variables <- Sys.getenv()
-  variables[["R_LIBS"]] <- paste(.libPaths(), collapse = .Platform$path.sep)
-  variables[names(env)] <- env
-  rscript <- file.path(R.home("bin"), "Rscript")
-  number <- call_core("runner_start", file, rscript, cwd, before, words, after, names(variables), as.character(variables))
-  on.exit(call_core("runner_close", number))
-  repeat {
-    news <- call_core("runner_follow", number)
-    if (show) {
-      cat(news[[2L]])
-      cat(news[[3L]], file = stderr())
-      utils::flush.console()
-    }
-    if (news[[1L]]) break
-    Sys.sleep(0.02)
-  }
-  structure(call_core("runner_ended", number), class = "metaflow_executed")
-}
-
-#' @export
-`$.metaflow_executed` <- function(x, name) {
-  known <- c("run", "status", "stdout", "stderr", "returncode")
-  if (name == "run") {
-    pathspec <- .subset2(x, "pathspec")
-    if (nzchar(pathspec)) return(run_object(pathspec))
-    lines <- trimws(strsplit(.subset2(x, "stderr"), "\n", fixed = TRUE)[[1L]])
-    why <- utils::tail(lines[nzchar(lines)], 1L)
-    stop_metaflow(paste0("There is no run: ", if (length(why)) why else "see its output."), class = "metaflow_not_found")
-  }
-  if (!name %in% known) {
-    stop_metaflow(paste0("A run of runner() has no `", name, "`. ", suggest(name, known)), class = "metaflow_unknown_member")
-  }
-  .subset2(x, name)
-}
-
-#' @export
-`[[.metaflow_executed` <- function(x, i) {
-  if (is_string(i)) `$.metaflow_executed`(x, i) else .subset2(x, i)
-}
-
-#' @export
-.DollarNames.metaflow_executed <- function(x, pattern = "") {
-  grep(pattern, c("run", "status", "stdout", "stderr", "returncode"), value = TRUE)
-}
-
-#' @export
-format.metaflow_executed <- function(x, ...) {
-  pathspec <- .subset2(x, "pathspec")
-  paste0("<", if (nzchar(pathspec)) pathspec else "no run", ": ", .subset2(x, "status"), ", exit status ", .subset2(x, "returncode"), ">")
-}
-
-#' @export
-print.metaflow_executed <- function(x, ...) {
-  cli::cat_line(format(x))
-  invisible(x)
 }

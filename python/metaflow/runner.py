@@ -21,6 +21,7 @@ from metaflow_core.errors import CommandException, MetaflowException, MetaflowUs
 from metaflow_core.results import Run, Task
 
 if TYPE_CHECKING:
+    from metaflow_core.metadata.backend import Backend
     from typing_extensions import Self
 
 E = TypeVar("E", bound="Executing")
@@ -87,7 +88,12 @@ class Runner:
         )._finish()
 
     def spin(self, pathspec: str, **arguments: Any) -> ExecutingTask:
-        """Run one step again on the inputs of an earlier task; nothing is stored."""
+        """Run one step alone on the inputs of an earlier run: ``"train"``, ``"5/train"`` or ``"5/train/12"``.
+
+        ``artifacts_module`` is a file with ``ARTIFACTS = {...}``, which the step gets instead of its inputs;
+        ``skip_decorators`` leaves its decorators out, ``with_`` adds some. The result has the artifacts of the step:
+        ``runner.spin("train").task.data.model``. With ``persist`` they stay in ``.metaflow_spin`` for ``inspect_spin``.
+        """
         return self._add(ExecutingTask(self, ["spin", pathspec], arguments))._finish()
 
     async def async_run(self, **arguments: Any) -> ExecutingRun:
@@ -98,6 +104,10 @@ class Runner:
         """Start to resume a run and return once the new run has an id."""
         words = ["resume", *([step_to_rerun] if step_to_rerun else [])]
         return await self._begin(ExecutingRun(self, words, arguments))
+
+    async def async_spin(self, pathspec: str, **arguments: Any) -> ExecutingTask:
+        """Start to run one step alone; see ``spin``, and ``ExecutingTask.wait``."""
+        return self._add(ExecutingTask(self, ["spin", pathspec], arguments))
 
     def cleanup(self) -> None:
         """Stop what still runs, and remove the logs."""
@@ -214,8 +224,8 @@ class Executing:
                 else:
                     await asyncio.sleep(POLL_SECONDS)
 
-    def cleanup(self) -> None:
-        """Stop it if it still runs, and remove its logs."""
+    def kill(self) -> None:
+        """Stop it, as an interrupt does, if it still runs: its tasks end, and the run is marked."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
             try:
@@ -223,6 +233,10 @@ class Executing:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+
+    def cleanup(self) -> None:
+        """Stop it if it still runs, and remove its logs."""
+        self.kill()
         self._remove()
 
     def _finish(self) -> Self:
@@ -298,12 +312,47 @@ class ExecutingRun(Executing):
 
 
 class ExecutingTask(Executing):
-    """A step that was started by ``Runner.spin``; nothing of it is stored."""
+    """A step that was started by ``Runner.spin``."""
+
+    _kept: Backend | None = None
+
+    def _extra(self) -> list[str]:
+        return ["--runner-attribute-file", str(self._folder / "task.json")]
 
     @property
-    def task(self) -> Task | None:
-        """None: what ``spin`` does is printed, not stored."""
-        return None
+    def task(self) -> Task:
+        """The task, with the artifacts that the step has set: for as long as this object is there.
+
+        ``MetaflowException`` while it runs, and when it was never made: see ``stderr``.
+        """
+        if self.returncode is None:
+            raise MetaflowException("The step still runs. Wait for its end first: await spinning.wait()")
+        file = self._folder / "task.json"
+        if not file.exists():
+            raise MetaflowException(f"The step did not run: {_last_error(self.stderr)}")
+        from metaflow_core.metadata.backend import backend_in
+        from metaflow_core.results.base import Scope
+
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        if self._kept is None:
+            self._kept = backend_in(facts["folder"])
+        parts = tuple(facts[part] for part in ("flow_name", "run_id", "step_name", "task_id"))
+        return Task._at(Scope(self._kept, None), parts, check=False)
+
+    async def wait(self, timeout: float | None = None, stream: str | None = None) -> Self:
+        """Wait for its end, as ``ExecutingRun`` does. ``MetaflowUsageError`` when an argument was wrong."""
+        await super().wait(timeout, stream)
+        self._check_begun()
+        return self
+
+    def cleanup(self) -> None:
+        """Stop it if it still runs, and remove its logs and what was not to persist."""
+        if self._kept is not None:
+            self._kept.close()
+        super().cleanup()
+
+    def __repr__(self) -> str:
+        return f"<ExecutingTask {self._name}: {self.status}>"
 
 
 def _before(options: Mapping[str, Any]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from metaflow_core.errors import InvalidNextException, MetaflowException
@@ -89,6 +89,12 @@ class PythonRuntime:
 
     def add_libraries(self, folders: Sequence[str], packages: Mapping[str, str]) -> None:
         sys.path[:0] = folders
+
+    def artifacts_in(self, file: str, nested: Collection[str]) -> Mapping[str, Any]:
+        """``ARTIFACTS``, a dict in a module."""
+        from metaflow.user_module import artifacts_in
+
+        return artifacts_in(file)
 
     def describe_error(self, error: BaseException) -> tuple[str, str]:
         """The name of the error's class, and a traceback without the frames of this package."""

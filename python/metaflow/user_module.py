@@ -1,4 +1,4 @@
-"""Finds the decorator that ``module.name`` names, as in ``run --with profiling.timed``."""
+"""What the command line names in modules of the user: ``run --with profiling.timed``, ``spin --artifacts-module``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from metaflow_core.errors import UnknownStepDecoratorException
+from metaflow_core.errors import CommandException, UnknownStepDecoratorException
 from metaflow_core.graph.model import DecoratorSpec
+from metaflow_core.graph.raised import told
+from metaflow_core.names import show
 
 
 def load(name: str, where: str, folder: str | None = None) -> Callable[[Mapping[str, Any]], DecoratorSpec]:
@@ -52,3 +54,29 @@ def _broken(place: str, where: str, error: Exception) -> UnknownStepDecoratorExc
     return UnknownStepDecoratorException(
         f"{where}: the module {place!r} can't be imported. {type(error).__name__}: {error}"
     )
+
+
+def artifacts_in(file: str) -> Mapping[str, Any]:
+    """The dict ``ARTIFACTS`` of a Python file. ``CommandException`` when it can't be had."""
+    import importlib.util
+
+    path = os.path.abspath(file)
+    sys.path.insert(0, os.path.dirname(path))  # so that the file can import its neighbours
+    try:
+        specification = importlib.util.spec_from_file_location("metaflow_artifacts_module", path)
+        if specification is None or specification.loader is None:
+            raise CommandException(f"--artifacts-module: {file!r} is no file in Python or R.")
+        module = importlib.util.module_from_spec(specification)
+        try:
+            specification.loader.exec_module(module)
+        except Exception as error:
+            raise CommandException(f"--artifacts-module: {file!r} can't be loaded: it {told(error)}") from error
+    finally:
+        sys.path.remove(os.path.dirname(path))
+    found = getattr(module, "ARTIFACTS", None)
+    if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
+        what = "has none" if found is None else f"has {show(found)}"
+        raise CommandException(
+            f"--artifacts-module: {file!r} must define a dict of artifacts by name, ARTIFACTS = {{...}}; it {what}."
+        )
+    return found

@@ -89,7 +89,8 @@ def _key(backend: Backend) -> str:
     return (_DEFAULT if provider.is_default(backend) else "") + digest
 
 
-def _scope_texts(scope: Scope) -> Any:
+def scope_texts(scope: Scope) -> Any:
+    """The scope as R keeps it: see :func:`_scope`."""
     from rpy2.rinterface import StrSexpVector
 
     return StrSexpVector([_key(scope.backend), *([] if scope.namespace is None else [scope.namespace])])
@@ -109,7 +110,7 @@ def _open(pathspec: Any, attempt: Any, where: Any, check: Any) -> Any:
     # A pathspec of the wrong length is explained by the kind that was asked for.
     parts = split_pathspec(text(pathspec), KINDS[: int(check[0])])
     _at(scope, parts, int(attempt[0]) if len(attempt) else None, bool(check[1]))
-    return _scope_texts(scope)
+    return scope_texts(scope)
 
 
 def _child(object: Any, id: Any) -> None:
@@ -233,7 +234,7 @@ def _flows() -> Any:
     from metaflow_r.sexp import set_attribute
 
     everything = Metaflow()
-    return set_attribute(StrSexpVector([flow.id for flow in everything]), "scope", _scope_texts(everything._scope))
+    return set_attribute(StrSexpVector([flow.id for flow in everything]), "scope", scope_texts(everything._scope))
 
 
 def _namespaces(flow: Any, system: Any) -> Any:
@@ -350,6 +351,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "default_namespace": _setting("default_namespace"),
     "metadata": _setting("metadata"),
     "get_metadata": _setting("get_metadata"),
+    "inspect_spin": _setting("inspect_spin"),
     "default_metadata": _setting("default_metadata"),
     "set_environment": _environment,
     "settings": _settings,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from metaflow_r.client import _in_r, _scope, _scope_texts
+from metaflow_r.client import _in_r, _scope, scope_texts
 from metaflow_r.text import strings, text
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def _search(scope: Any, flow: Any, names: Any, arguments: Any) -> Any:
             if row.flow_pk not in flows:
                 flows[row.flow_pk] = run_queries.flow_by_pk(db, row.flow_pk).name
             pathspecs.append(f"{flows[row.flow_pk]}/{row.id}")
-    found = set_attribute(StrSexpVector(pathspecs), "scope", _scope_texts(search._scope))
+    found = set_attribute(StrSexpVector(pathspecs), "scope", scope_texts(search._scope))
     set_attribute(found, "about", StrSexpVector([search._about]))
     return set_attribute(found, "values", StrSexpVector(search._names))
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from metaflow_core.errors import LintWarn
+from metaflow_core.errors import CommandException, LintWarn
 from metaflow_core.graph.paths import shown_path
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from metaflow_core.graph.model import FlowDef, StepDef
 
 _environments: dict[str, Any] = {}
@@ -80,6 +82,25 @@ def _from_file(file: str, name: str) -> Any:
     if found.typeof == 16:
         raise LintWarn(f"the R file {shown_path(file)} {text(found)}")
     return found
+
+
+def artifacts_in(file: str, nested: Collection[str]) -> dict[str, Any]:
+    """The named list ``ARTIFACTS`` of an R file; elements that ``nested`` names are such lists themselves."""
+    from rpy2.rinterface import StrSexpVector
+
+    from metaflow_r import session
+    from metaflow_r.text import strings, text
+
+    def parts(values: Any) -> dict[str, Any]:
+        return dict(zip(strings(values.names), values, strict=True)) if len(values) else {}
+
+    scope = session.helper("source_file")(StrSexpVector([os.path.abspath(file)]))
+    if scope.typeof == 16:  # what R says is wrong
+        raise CommandException(f"--artifacts-module: {file!r} can't be loaded: {text(scope)}")
+    found = session.helper("given_artifacts")(scope, StrSexpVector(list(nested)))
+    if found.typeof == 16:
+        raise CommandException(f"--artifacts-module: {file!r} {text(found)}")
+    return {name: parts(value) if name in nested else value for name, value in parts(found).items()}
 
 
 # --- Python functions as steps of an R flow ---------------------------------------------------------------------------

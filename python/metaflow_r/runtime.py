@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from metaflow_core.errors import StepEnvironmentError
@@ -101,6 +101,13 @@ class RRuntime:
 
         file = StrSexpVector([flow.file or NA_Character])
         return text(session.helper("function_text")(body.function(), file)) or None
+
+    def artifacts_in(self, file: str, nested: Collection[str]) -> Mapping[str, Any]:
+        """``ARTIFACTS``, a named list in a file."""
+        from metaflow_r import functions, session
+
+        session.start()
+        return functions.artifacts_in(file, nested)
 
     def describe_error(self, error: BaseException) -> tuple[str, str]:
         """The name of the condition's class, and the R calls that led to it."""

@@ -89,7 +89,7 @@ def test_flows_are_run_and_resumed(flows: Path, run_r: Run) -> None:
         name="notebook.R",
     )
     lines = result.stdout.splitlines()
-    assert lines[0] == "<runner of train.R: $run(...), $resume(...)>"
+    assert lines[0] == "<runner of train.R: $run(...), $resume(...), $spin(...)>"
     assert any("größer 0.7 blue" in line for line in lines)
     assert "<RFlow/1: successful, exit status 0>" in lines
     assert not any("größer 8" in line for line in lines)
@@ -180,3 +180,71 @@ def test_a_session_shows_it_and_an_interrupt_stops_it(flows: Path, hosts: Module
         )
     finally:
         r.close()
+
+
+def test_flows_run_beside_each_other(flows: Path, run_r: Run) -> None:
+    (flows / "slow.py").write_text(
+        dedent(PYTHON_FLOW).replace(
+            "self.x,",
+            "import pathlib, time; print('größer', self.alpha, flush=True)\n"
+            "        while not pathlib.Path('go').exists(): time.sleep(0.01)\n"
+            "        print('on'); self.x,",
+        )
+    )
+    result = run_r(
+        """
+        library(metaflow)
+        tell <- function(code) tryCatch(code, error = function(e) cat(class(e)[1], conditionMessage(e), "\\n"))
+        slow <- runner("slow.py", show_output = FALSE)
+        both <- lapply(c(1, 2), function(alpha) slow$async_run(alpha = alpha, tags = "both"))
+        cat("begun:", vapply(both, function(one) one$status, ""), is.null(both[[1]]$returncode), "\\n")
+        cat("runs:", sort(vapply(both, function(one) one$run$id, "")), "\\n")
+        cat("waited:", both[[1]]$wait(timeout = 0.01)$status, "\\n")
+        first <- both[[1]]$stream_log("stdout", function(line) !grepl("größer", line))
+        cat("first:", sub(".*[)][]] ", "", tail(first, 1)), "\\n")
+        print(both[[2]])
+        stopped <- slow$async_run(alpha = 3)
+        cat("stopped:", stopped$kill()$status, stopped$returncode, stopped$run$status, "\\n")
+        invisible(file.create("go"))
+        lines <- both[[1]]$stream_log("stdout")
+        same <- identical(paste0(paste(lines, collapse = "\\n"), "\\n"), both[[1]]$stdout)
+        cat("lines:", same, any(grepl("on$", lines)), "\\n")
+        for (one in both) cat("ended:", one$wait()$status, one$run$data$x, "\\n")
+        both[[1]]$wait(stream = "stdout")
+        resumed <- slow$async_resume("end", origin_run_id = both[[1]]$run)
+        cat("resumed:", resumed$wait()$run$origin_pathspec == both[[1]]$run$pathspec, "\\n")
+        tell(slow$async_run(alhpa = 1))
+        tell(both[[1]]$stream_log("out"))
+        tell(both[[1]]$wait("long"))
+        unlink("go")
+        slow$async_run(alpha = 4)$status
+        invisible(gc())
+        cat("forgotten:", flow_client$new("PyFlow")$latest_run$status, "\\n")
+        last <- slow$async_run(alpha = 5)
+        """,
+        name="notebook.R",
+    )
+    lines = result.stdout.splitlines()
+    told = [line.rstrip() for line in lines if not line.startswith("20")]
+    assert told == [
+        "begun: running running TRUE",
+        "runs: 1 2",
+        "waited: timeout",
+        told[3],
+        told[4],
+        "stopped: failed 1 interrupted",
+        "lines: TRUE TRUE",
+        "ended: successful 2",
+        "ended: successful 4",
+        "resumed: TRUE",
+        "metaflow_usage MetaflowUsageError: No such option '--alhpa'. (Did you mean one of: '--alpha', '--help'?)",
+        'metaflow_invalid_argument There is no stream "out". Streams: "stdout", "stderr".',
+        'metaflow_invalid_argument wait() takes a timeout in seconds, not "long".',
+        '[1] "running"',
+        "forgotten: interrupted",
+    ]
+    assert told[3] in ("first: größer 1", "first: größer 1.0")
+    assert told[4].startswith("<PyFlow/") and told[4].endswith(": running>")
+    # What still runs when the session ends is stopped too.
+    status = run_r('library(metaflow)\ncat(flow_client$new("PyFlow")$latest_run$status)\n', name="after.R").stdout
+    assert status == "interrupted"

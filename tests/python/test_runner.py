@@ -144,13 +144,45 @@ def test_what_still_runs_is_stopped_and_nothing_stays_behind(
     assert os.listdir(place) == []
 
 
-def test_a_step_alone(flow: str) -> None:
+def test_a_step_alone(flow: str, project: Path) -> None:
+    (project / "others.py").write_text("ARTIFACTS = {'alpha': 0.25}\n")
+
+    async def two(runner: Runner) -> None:
+        one, other = await runner.async_spin("start"), await runner.async_spin("1/end")
+        await asyncio.gather(one.wait(), other.wait())
+        assert [one.status, other.status] == ["successful", "successful"]
+        assert "größer 0.5" in [line async for _, line in one.stream_log("stdout")]
+        with pytest.raises(MetaflowException, match="No such option '--alhpa'"):
+            await (await runner.async_spin("start", alhpa=1)).wait()
+
     with Runner(flow, show_output=False) as runner:
-        runner.run(needed=1)
-        spun = runner.spin("start")
+        with pytest.raises(MetaflowException, match=r"You .tester. have no run of TrainFlow"):
+            _ = runner.spin("start").task
+        runner.run(needed=1, run_id_file="id.txt")
+        assert (project / "id.txt").read_text() == "1"
+        spun = runner.spin("start", artifacts_module="others.py", with_=["retry"], skip_decorators=False)
         assert spun.status == "successful"
-        assert "größer 0.5" in spun.stdout
+        assert "größer 0.25" in spun.stdout
+        assert (spun.task.pathspec, spun.task.data.alpha) == ("TrainFlow/1/start/1", 0.25)
+        asyncio.run(two(runner))
     assert len(list(Run("TrainFlow/1").parent)) == 1
+    assert not (project / ".metaflow_spin").exists()
+
+
+def test_arguments_are_spelled_as_programs_can(project: Path) -> None:
+    (project / "dashes.py").write_text(
+        dedent(FLOW).replace('"names", default="a"', '"the-names", default="a"').replace("names =", "the_names =")
+    )
+    with Runner("dashes.py", show_output=False, quiet=True, pylint=False, with_=["retry:times=1"]) as runner:
+        running = runner.run(needed=1, the_names=["a,b", "c"], max_num_splits=5, max_log_size=1)
+        assert running.run.data.the_names == ["a,b", "c"]
+        assert "Metaflow" not in running.stderr
+    with pytest.raises(MetaflowException, match=r"Runner.. has no option 'metdata'. Did you mean 'metadata'?"):
+        Runner("dashes.py", metdata="local")
+    with pytest.raises(MetaflowException, match="quiet must be True or False, not 'yes'"):
+        Runner("dashes.py", quiet="yes")
+    with pytest.raises(MetaflowException, match="No such option '--max-worker'"):
+        Runner("dashes.py", show_output=False).run(needed=1, max_worker=2)
 
 
 def test_a_flow_in_r(r_project: Path) -> None:

@@ -16,8 +16,9 @@ from metaflow_core.engine.interface import LanguageRuntime, TaskRequest
 from metaflow_core.engine.state import TaskState
 from metaflow_core.engine.streams import leave
 from metaflow_core.graph.model import FlowDef
+from metaflow_core.graph.parameters import where
+from metaflow_core.graph.spelling import spelling
 from metaflow_core.metadata import lineage, recording
-from metaflow_core.names import show
 from metaflow_core.plugins import hook
 
 if TYPE_CHECKING:
@@ -59,13 +60,13 @@ def runtime_of(language: str) -> LanguageRuntime:
 def run_attempt(flow: FlowDef, backend: Backend, settings: TaskSettings, request: TaskRequest) -> int:
     """Run an attempt and commit its result. Returns the exit code: 0 when the flow can go on."""
     backend.patient = True
-    state = _open_state(flow, backend, settings, request)
+    state = open_state(flow, backend, settings, request)
     db, step, task = backend.db, state.step, state.task
     decorators = step_decorators(step)
     if request.fallback:
-        error: BaseException | None = errors.FailureHandledByCatch(_last_words(db, task.pk, request.attempt))
+        error: BaseException | None = _last_error(db, task.pk, request.attempt)
     else:
-        error = _run_body(state, decorators, settings)
+        error = run_body(state, decorators, settings)
     contents: dict[str, Content] = {}
     items: list[Content] = []
     if error is None:
@@ -75,7 +76,7 @@ def run_attempt(flow: FlowDef, backend: Backend, settings: TaskSettings, request
             error = raised
     result = recording.Result("done")
     if error is not None:
-        result = _failure(state, error)
+        result = failure_of(state, error)
         catcher = next((d for d in decorators if d.handles_failure), None)
         if catcher is not None and (request.fallback or request.attempt + 1 >= request.max_attempts):
             catcher.handle(state, error)
@@ -91,29 +92,23 @@ def run_attempt(flow: FlowDef, backend: Backend, settings: TaskSettings, request
         )
     except errors.StorageError as unstored:
         state.report(unstored)
-        result = _failure(state, unstored)
+        result = failure_of(state, unstored)
         recording.commit_attempt(db, backend.storage, task.pk, request.attempt, result, {}, reads=lineage.noted())
     return 1 if result.status == "failed" else 0
 
 
-def try_step(flow: FlowDef, backend: Backend, settings: TaskSettings, run_id: str, step: str, task_id: str) -> bool:
-    """Run a step again on the inputs of a task, print what it sets, and store nothing. Whether it succeeded."""
-    state = _open_state(flow, backend, settings, TaskRequest(run_id, step, task_id, 0))
-    error = _run_body(state, step_decorators(state.step), settings)
-    if error is not None:
-        state.report(error)
-        return False
-    for name, value in state.changes().items():
-        print(f"self.{name} = {show(value)}")
-    return True
-
-
-def _open_state(flow: FlowDef, backend: Backend, settings: TaskSettings, request: TaskRequest) -> TaskState:
+def open_state(
+    flow: FlowDef,
+    backend: Backend,
+    settings: TaskSettings,
+    request: TaskRequest,
+    make: Callable[..., TaskState] = TaskState,
+) -> TaskState:
     """What the metadata knows of the task; ``current`` describes it from now on."""
     step = flow[request.step]
     run = recording.find_run(backend.db, flow.name, request.run_id)
     task = recording.find_task(backend.db, run.pk, request.step, request.task_id)
-    state = TaskState(flow, step, backend, runtime_of(step.language), run, task, settings.max_num_splits)
+    state = make(flow, step, backend, runtime_of(step.language), run, task, settings.max_num_splits)
     if settings.masks is not None:
         state.tell_secrets = partial(settings.masks.send, request.key)
     _set_current(flow, state, settings, request)
@@ -121,7 +116,7 @@ def _open_state(flow: FlowDef, backend: Backend, settings: TaskSettings, request
     return state
 
 
-def _run_body(state: TaskState, decorators: Sequence[StepDecorator], settings: TaskSettings) -> BaseException | None:
+def run_body(state: TaskState, decorators: Sequence[StepDecorator], settings: TaskSettings) -> BaseException | None:
     """The error with which the body, or a decorator around it, ended."""
     step, process = state.step, os.getpid()
     error: BaseException | None = None
@@ -142,7 +137,9 @@ def _run_body(state: TaskState, decorators: Sequence[StepDecorator], settings: T
     if os.getpid() != process:
         _end_fork(state, error)
     if isinstance(error, SystemExit):
-        error = errors.TaskDied(f"The code of step {step.name} ended the process: exit({error.code!r}).")
+        # With the traceback: a program that calls sys.exit() deep within is hard to find.
+        ended = errors.TaskDied(f"The code of step {step.name} ended the process: exit({error.code!r}).")
+        error = ended.with_traceback(error.__traceback__)
     for decorator in reversed(entered):
         try:
             decorator.after(state, error)
@@ -174,7 +171,8 @@ def _run_step(state: TaskState, process: int) -> None:
         state.runtime.run_step(state.flow, step, state)
         if state.transition is None and not step.is_end:
             raise errors.InvalidNextException(
-                f"Step {step.name} ended without calling next. Its last statement must say where the flow goes."
+                f"Step {step.name}{where(step)} ended without saying where the flow goes. Its last statement must be "
+                f"{spelling(step.language).leads_to('end')}, or lead to another step."
             )
     except BaseException as raised:
         error = raised
@@ -198,7 +196,8 @@ def _end_fork(state: TaskState, error: BaseException | None) -> NoReturn:
         leave(code)
 
 
-def _failure(state: TaskState, error: BaseException) -> recording.Result:
+def failure_of(state: TaskState, error: BaseException) -> recording.Result:
+    """What is recorded of an attempt that has failed."""
     wrapped = state.wrap(error)
     return recording.Result(
         "failed",
@@ -212,10 +211,12 @@ def _failure(state: TaskState, error: BaseException) -> recording.Result:
     )
 
 
-def _last_words(db: Any, task_pk: int, attempt: int) -> str:
-    """Why the attempt before this one ended."""
+def _last_error(db: Any, task_pk: int, attempt: int) -> errors.MetaflowException:
+    """Why the process of the attempt before this one ended."""
     error = recording.attempt_result(db, task_pk, attempt - 1).error or {}
-    return str(error.get("message", "The task's process died."))
+    message = str(error.get("message", "The task's process died."))
+    cls = errors.TimeoutException if error.get("type") == "TimeoutException" else errors.FailureHandledByCatch
+    return cls(message)
 
 
 def _set_current(flow: FlowDef, state: TaskState, settings: TaskSettings, request: TaskRequest) -> None:

@@ -156,3 +156,22 @@ def latest_task_id(db: Database, flow: str, run_id: str, step: str) -> str | Non
         (flow, run_id, step),
     )
     return rows[0][0] if rows else None
+
+
+def latest_run_with(db: Database, flow_pk: int, step: str) -> str | None:
+    """The id of the latest run of a flow in which a step has run."""
+    rows = db.execute(
+        "SELECT r.id FROM runs r WHERE r.flow_pk = ? AND EXISTS (SELECT 1 FROM tasks t WHERE t.run_pk = r.pk"
+        " AND t.step = ?) ORDER BY r.pk DESC LIMIT 1",
+        (flow_pk, step),
+    )
+    return rows[0][0] if rows else None
+
+
+def steps_with_tasks(db: Database, run_pk: int) -> list[str]:
+    """The steps of a run that have run, in that order."""
+    rows = db.execute(
+        "SELECT step FROM tasks WHERE run_pk = ? AND step <> ? GROUP BY step ORDER BY MIN(pk)",
+        (run_pk, PARAMETERS_STEP),
+    )
+    return [step for (step,) in rows]

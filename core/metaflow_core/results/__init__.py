@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from metaflow_core.results.namespaces import list_namespaces as list_namespaces
     from metaflow_core.results.provider import default_metadata as default_metadata
     from metaflow_core.results.provider import get_metadata as get_metadata
+    from metaflow_core.results.provider import inspect_spin as inspect_spin
     from metaflow_core.results.provider import metadata as metadata
     from metaflow_core.results.run import Run as Run
     from metaflow_core.results.step import Step as Step
@@ -48,6 +49,7 @@ _HOMES = {
     "default_namespace": "current_namespace",
     "get_metadata": "provider",
     "get_namespace": "current_namespace",
+    "inspect_spin": "provider",
     "list_namespaces": "namespaces",
     "list_tags": "tag_list",
     "metadata": "provider",

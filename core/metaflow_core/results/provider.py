@@ -6,7 +6,7 @@ import os
 
 from metaflow_core import settings
 from metaflow_core.errors import MetaflowException
-from metaflow_core.metadata.backend import Backend, open_backend
+from metaflow_core.metadata.backend import Backend, backend_in, open_backend
 from metaflow_core.names import show
 
 SQLITE = "sqlite:///"
@@ -74,6 +74,24 @@ def default_metadata() -> str:
     """Go back to what the settings say, and return its description."""
     use_backend(None)
     return get_metadata()
+
+
+def inspect_spin(datastore_root: str = ".") -> None:
+    """Read what ``spin --persist`` has kept in this directory from now on; :func:`default_metadata` leaves it again.
+
+    ``MetaflowException`` when nothing was kept there.
+
+        inspect_spin(".")
+        Flow("TrainFlow").latest_run["train"].task.data.model
+    """
+    root = os.path.abspath(os.path.expanduser(datastore_root))
+    folder = root if os.path.basename(root) == settings.SPIN_FOLDER else os.path.join(root, settings.SPIN_FOLDER)
+    if not os.path.isfile(os.path.join(folder, DATABASE)):
+        raise MetaflowException(
+            f"There is nothing to inspect in {root}: spin keeps its results in {settings.SPIN_FOLDER} of the working "
+            f"directory when it is told to, as in: python flow.py spin train --persist"
+        )
+    use_backend(_shared(backend_in(folder)))
 
 
 def _in_folder(place: str) -> Backend:
