@@ -7,7 +7,7 @@
 #' - `metaflow_error`: The parent of all of them.
 #' - `metaflow_command`: A command that can't be carried out as it was given.
 #' - `metaflow_usage`: Wrong use of the command line.
-#' - `metaflow_lint_warn`: The flow's graph is invalid.
+#' - `metaflow_lint_warn`: The flow's graph, or a parameter of the flow, is invalid.
 #' - `metaflow_invalid_next`: A transition that does not fit the flow.
 #' - `metaflow_parameter_field_failed`: A function that computes a field of a parameter raised.
 #' - `metaflow_parameter_field_type_mismatch`: A field of a parameter has the wrong type.

@@ -55,7 +55,7 @@ class MetaflowUsageError(MetaflowException):
 
 
 class LintWarn(MetaflowException):
-    """The flow's graph is invalid."""
+    """The flow's graph, or a parameter of the flow, is invalid."""
 
     headline = "Validity checker found an issue"
 
