@@ -21,7 +21,6 @@ def steps_ahead(flow: FlowDef, tasks: Sequence[OriginTask], rerun: Container[str
         if task.finished and task.step not in rerun and task.transition:
             first.update(name for name in task.transition["targets"] if name in rerun or name not in begun)
     first.update(name for name, missing in not_started(flow, tasks, rerun).items() if missing > 0)
-    first = first or {flow.start.name}
     return set().union(*(flow.downstream(name) for name in first if name in flow))
 
 
