@@ -25,6 +25,8 @@ PREFIXES = ("postgresql://", "postgres://")
 WAIT_SECONDS = 60.0  # for a server that was there before, and for others who change the same
 OLDEST = 14  # the first in which NUMERIC has infinity
 LOCK = 0x6D657461666C6F77  # "metaflow": what transactions lock so as to exclude each other
+# When the server started, and when it last recovered from a crash.
+SERVER = "SELECT pg_postmaster_start_time()::text, (SELECT stats_reset::text FROM pg_stat_bgwriter)"
 SESSION = "SET lock_timeout = '60s'; SET idle_in_transaction_session_timeout = '10min'; SET jit = off"
 DEFAULTS = {"connect_timeout": "10", "keepalives_idle": "60", "application_name": "metaflow"}
 # SQLSTATE: undone through no fault of its own (serialisation, deadlock), and the server that ends the connection.
@@ -48,9 +50,11 @@ class PostgreSQL:
         self.url = url
         self._depth = 0
         self._transaction = ""  # the number that the server gave it
+        self._server: object = None  # which start of the server gave it
         self._pid = os.getpid()
         self._options: dict[str, Any] = dict(_options(url))
-        self._connection: psycopg.Connection[Any] | None = self._connect()
+        self._connection: psycopg.Connection[Any] | None = None
+        self._connection = self._connect()
 
     # --- statements ---
 
@@ -74,8 +78,10 @@ class PostgreSQL:
         end = time.monotonic() + WAIT_SECONDS
         while every:
             try:
-                with self.transaction(shared=True), self._errors(), self._usable().cursor() as cursor:
-                    cursor.executemany(_numbered(sql), every)
+                with self.transaction(shared=True):
+                    connection = self._usable()
+                    with self._errors(connection), connection.cursor() as cursor:
+                        cursor.executemany(_numbered(sql), every)
                 return
             except TryAgain:
                 if self._depth or time.monotonic() > end:
@@ -83,7 +89,7 @@ class PostgreSQL:
 
     def _ask(self, sql: str, values: Sequence[Any]) -> list[Row]:
         connection = self._usable()
-        with self._errors():
+        with self._errors(connection):
             cursor = connection.execute(_numbered(sql), values)
             return cursor.fetchall() if cursor.description else []
 
@@ -114,7 +120,7 @@ class PostgreSQL:
         while True:
             connection = self._usable()
             try:
-                with self._errors():
+                with self._errors(connection):
                     # One message, and so one way to the server and back. The transaction's number tells afterwards
                     # whether it took effect.
                     cursor = connection.execute(f"BEGIN; SELECT {lock}({LOCK}), pg_current_xact_id()::text")
@@ -134,7 +140,7 @@ class PostgreSQL:
         if connection is None or connection.closed:
             raise TryAgain(self._about("The connection was lost."))
         try:
-            with self._errors():
+            with self._errors(connection):
                 done = connection.execute("COMMIT").statusmessage
         except TryAgain:
             if not self._took_effect():
@@ -144,12 +150,25 @@ class PostgreSQL:
             raise MetadataError(self._about("A statement of the transaction had failed, so it was undone."))
 
     def _took_effect(self) -> bool:
-        """Whether the transaction whose end was not heard of is permanent."""
+        """Whether the transaction whose end was not heard of is permanent.
+
+        A server that crashed may have given the number of a transaction that was lost to another one.
+        """
+        server = self._server
         end = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < end:
-            [(status,)] = self.execute("SELECT pg_xact_status(CAST(? AS xid8))", (self._transaction,))
-            if status != "in progress":
-                return bool(status == "committed")
+            try:
+                [(status,)] = self.execute("SELECT pg_xact_status(CAST(? AS xid8))", (self._transaction,))
+            except MetadataError as error:
+                if "future" in str(error):  # a server that crashed does not know it any more
+                    return False
+                raise
+            if status == "committed" and server == self._server:
+                return True
+            if status in ("aborted", None):
+                return False
+            if status == "committed":
+                break
             time.sleep(0.05)
         raise MetadataError(self._about("It is not known whether the last change was stored."))
 
@@ -221,27 +240,27 @@ class PostgreSQL:
             if encoding != "UTF8":
                 raise MetadataError(self._about(f"Its encoding is {encoding}: make it with ENCODING 'UTF8'."))
             _take_plainly(connection)
-            if not connection.info.options and "PGOPTIONS" not in os.environ:
-                with self._errors():
-                    connection.execute(SESSION)
+            own = bool(connection.info.options) or "PGOPTIONS" in os.environ
+            with self._errors(connection):
+                cursor = connection.execute(SERVER if own else f"{SERVER}; {SESSION}")
+                self._server = cursor.fetchone()
         except BaseException:
             connection.close()
             raise
         return connection
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self, connection: psycopg.Connection[Any]) -> Iterator[None]:
         import psycopg
 
         try:
             yield
         except psycopg.Error as error:
             code = error.sqlstate or ""
-            gone = self._connection is not None and bool(self._connection.closed)
-            if gone or code.startswith(ENDED) or (not code and isinstance(error, psycopg.OperationalError)):
-                if self._connection is not None and not gone:
-                    with suppress(psycopg.Error):
-                        self._connection.close()
+            lost = connection.closed or code.startswith(ENDED)
+            if lost or (not code and isinstance(error, psycopg.OperationalError)):
+                with suppress(psycopg.Error):
+                    connection.close()
                 raise TryAgain(self._about("The connection was lost.")) from error
             text = error.diag.message_primary or str(error).strip()
             raise (TryAgain if code in UNDONE else MetadataError)(self._about(text, code)) from error
@@ -260,6 +279,7 @@ ADVICE = {
     "connection refused": "Check that the server runs, and host and port in the URL.",
     "no such file": "Check that the server runs, and host and port in the URL.",
     "could not translate host name": "Check the host in the URL.",
+    "failed to resolve host": "Check the host in the URL.",
     "too many clients": "The server has no connection left: raise max_connections, or use fewer --max-workers.",
     "connection slots": "The server has no connection left: raise max_connections, or use fewer --max-workers.",
     "timeout expired": "The server does not answer: check host, port and firewall.",
@@ -292,7 +312,8 @@ def _options(url: str) -> dict[str, str]:
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
 
-    if url.partition("://")[2].partition("?")[0].count("@") < 2:
+    authority, _, path = url.partition("://")[2].partition("?")[0].partition("/")
+    if authority.count("@") < 2 and "@" not in path:
         try:
             given = conninfo_to_dict(url)
             return {name: value for name, value in DEFAULTS.items() if name not in given}

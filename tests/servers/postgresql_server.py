@@ -19,14 +19,15 @@ from pathlib import Path
 import pytest
 
 OWNER = "owner"  # a superuser, who needs no password from here
-SLOW_BUT_SAFE = ("fsync", "synchronous_commit", "full_page_writes")  # not worth the time in a test
+SLOW_BUT_SAFE = ("fsync", "full_page_writes")  # for when the machine crashes, not only the server
 
 
 class PostgresServer:
     """A server in a temporary folder. As root it runs as the user ``postgres``, because it refuses to run as root."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: str = "-c max_connections=200") -> None:
         self.folder = folder
+        self.options = options
         self.data = folder / "data"
 
     @property
@@ -48,7 +49,7 @@ class PostgresServer:
         self.start()
 
     def start(self) -> None:
-        options = [f"-p {self.port}", "-h 127.0.0.1", f"-k {self.folder}", "-c max_connections=200"]
+        options = [f"-p {self.port}", "-h 127.0.0.1", f"-k {self.folder}", self.options]
         options += [f"-c {name}=off" for name in SLOW_BUT_SAFE]
         log = str(self.folder / "log")
         self._run("pg_ctl", "-D", str(self.data), "-l", log, "-w", "-o", " ".join(options), "start")
@@ -99,11 +100,11 @@ def _program(name: str) -> str:
 
 
 @contextmanager
-def new_server() -> Iterator[PostgresServer]:
+def new_server(options: str = "") -> Iterator[PostgresServer]:
     """A server of one test's own, for what disturbs others. Without PostgreSQL the test is skipped."""
     _need_postgresql()
     folder = Path(tempfile.mkdtemp(prefix="mf-pg-", dir="/tmp"))  # a short path, as that of a socket must be
-    server = PostgresServer(folder)
+    server = PostgresServer(folder, options)
     try:
         server.create()
         yield server
