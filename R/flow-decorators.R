@@ -26,6 +26,10 @@ catch <- function(..., var = NULL, print_exception = TRUE) {
 
 #' Limit the time of a step
 #'
+#' R code is interrupted, and the step fails with an error that [catch()] and [retry()] see. Code that does not look for
+#' interrupts, such as a long loop in C or a program started by [system()], is killed five seconds later, and so is all that
+#' the step has started.
+#'
 #' @param ... Nothing: arguments are given by name, and a misspelt one is an error that suggests the right one.
 #' @param seconds,minutes,hours The limit is their sum.
 #' @return A decorator for [step()].
@@ -38,16 +42,19 @@ timeout <- function(..., seconds = 0, minutes = 0, hours = 0) {
 
 #' What a step needs
 #'
-#' A hint for plugins that run steps on other machines.
+#' A hint for plugins that run steps on other machines. On this machine it holds when the setting
+#' `METAFLOW_ENFORCE_RESOURCES` is `true`: tasks wait for free processors and memory, and get no more than they ask for. A
+#' step that needs more memory fails with an error that says so.
 #'
 #' @param ... Nothing: arguments are given by name, and a misspelt one is an error that suggests the right one.
 #' @param cpu,gpu Numbers of processors.
-#' @param memory,shared_memory,disk Sizes in MB.
+#' @param memory,shared_memory,disk Sizes in MB. `memory` is a limit on this machine only when it is given.
 #' @return A decorator for [step()].
 #' @examples
 #' resources(cpu = 4, memory = 16000)
 #' @export
 resources <- function(..., cpu = 1L, gpu = 0L, memory = 4096L, shared_memory = NULL, disk = NULL) {
+  if (missing(memory)) memory <- NULL # so that it is known whether it was given
   decorate("resources", list(...), cpu = cpu, gpu = gpu, memory = memory, shared_memory = shared_memory, disk = disk)
 }
 
