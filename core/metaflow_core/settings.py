@@ -149,6 +149,7 @@ SETTINGS: dict[str, Setting] = {
             "Directory for copies of what was read from, or written to, a store on another machine.",
         ),
         Setting("STORE_CACHE_SIZE", "int", 5000, "Most that these copies take, in MB; 0 keeps none.", minimum=0),
+        Setting("DASK_SCHEDULER", "text", None, "Scheduler of the Dask cluster of @dask: tcp://host:8786."),
         Setting("DURABLE_WRITES", "bool", False, "Whether artifacts survive a power cut: wait for the disk at each."),
         Setting("LAUNCHER", "text", "fork", "How a local task's process starts.", choices=("fork", "spawn")),
         Setting(

@@ -8,7 +8,6 @@ When the copies take more than ``METAFLOW_STORE_CACHE_SIZE``, those go that were
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO
@@ -53,6 +52,8 @@ class ReadCache:
 
         It is gone afterwards unless :meth:`keep` has kept it.
         """
+        import tempfile
+
         try:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
             number, path = tempfile.mkstemp(prefix=".new-", dir=self._folder)

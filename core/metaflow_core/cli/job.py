@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import tempfile
 
-from metaflow_core.engine.interface import Job, TaskRequest
+from metaflow_core.engine.interface import JOB_VARIABLE, Job, TaskRequest
 from metaflow_core.errors import MetaflowException
 from metaflow_core.metadata.backend import open_backend
 from metaflow_core.metadata.code_packages import unpack
 
-VARIABLE = "METAFLOW_JOB"
 FOLDER = "METAFLOW_JOB_FOLDER"  # where code packages are unpacked; by default in the temporary directory
 
 
 def main() -> int:
     """Run the job. Returns only when it can't be started."""
-    fields = json.loads(os.environ.pop(VARIABLE))
+    _end_with_parent()
+    fields = json.loads(os.environ.pop(JOB_VARIABLE))
     job = Job(TaskRequest(*fields[0]), *fields[1:])
     os.environ.update(job.variables)
     folder = os.environ.get(FOLDER) or os.path.join(tempfile.gettempdir(), f"metaflow-code-{os.getuid()}")
@@ -42,6 +43,17 @@ def main() -> int:
     except OSError as error:
         print(f"{command[0]} can't be started on {os.uname().nodename}: {error.strerror}.", file=sys.stderr)
         return 1
+
+
+def _end_with_parent() -> None:
+    """When the process that has started this one is killed, nobody would see this one end: it ends too.
+
+    See prctl(2), PR_SET_PDEATHSIG; it holds for the program that this process becomes.
+    """
+    if sys.platform == "linux" and os.getppid() != 1:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -162,6 +162,9 @@ class TaskExited(NamedTuple):
     message: str = ""
 
 
+JOB_VARIABLE = "METAFLOW_JOB"  # of the environment: a job as JSON
+
+
 class Job(NamedTuple):
     """An attempt for another machine: all that ``python -m metaflow_core.cli.job`` needs there. JSON can express it.
 
