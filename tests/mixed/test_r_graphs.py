@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 NESTED = """
@@ -228,3 +229,65 @@ def test_a_script_that_is_run_from_elsewhere(run_r, r_project: Path, monkeypatch
         """
     )
     assert "from helpers in project" in run_r("code/flow.R", "run").stdout
+
+
+CHOICES = """
+library(metaflow)
+metaflow("ChoicesRFlow") |>
+  step(step = "start", foreach = "values", next_step = "each", r_function = function(self) {
+    self$values <- list(TRUE, FALSE, NULL, 3L, 3, "text", factor("text"))
+  }) |>
+  step(
+    step = "each", condition = "value",
+    next_step = list(`TRUE` = "yes", `FALSE` = "no", `NULL` = "nothing", `3` = "three", text = "words"),
+    r_function = function(self) self$value <- self$input
+  ) |>
+  step(step = "yes", next_step = "meet", r_function = function(self) self$took <- "yes") |>
+  step(step = "no", next_step = "meet", r_function = function(self) self$took <- "no") |>
+  step(step = "nothing", next_step = "meet", r_function = function(self) self$took <- "nothing") |>
+  step(step = "three", next_step = "meet", r_function = function(self) {
+    if (Sys.getenv("FAIL") != "") stop("told to")
+    self$took <- "three"
+    self$only_three <- 3
+  }) |>
+  step(step = "words", next_step = "meet", r_function = function(self) self$took <- "words") |>
+  step(step = "meet", next_step = "join") |>
+  step(step = "join", join = TRUE, next_step = "end", r_function = function(self, inputs) {
+    self$took <- unlist(gather_inputs(inputs, "took"))
+    merge_artifacts(self, inputs, exclude = "value")
+  }) |>
+  step(step = "end", r_function = function(self) cat("took:", self$took, self$only_three, "\\n")) |>
+  run()
+"""
+
+
+def test_cases_of_every_type_in_a_foreach_resumed(run_r):
+    assert run_r(CHOICES, "run", env={"FAIL": "1"}, check=False).returncode == 1
+    said = run_r("flow.R", "resume", "--dry-run").stdout
+    assert re.search(r"three +.*runs? again: three/", said)
+    resumed = run_r("flow.R", "resume").stdout
+    assert "took: yes no nothing three three words words 3" in resumed
+    shown = run_r("flow.R", "show").stdout
+    assert "one of TRUE: yes, FALSE: no, NULL: nothing, 3: three, text: words (condition value)" in shown
+    assert "only_three" in run_r("flow.R", "spin", "three").stdout
+
+
+WRONG_CHOICES = """
+library(metaflow)
+try_step <- function(...) tryCatch(
+  metaflow("F") |> step(step = "start", ...),
+  error = function(e) cat(gsub("\\n", " ", conditionMessage(e)), "\\n")
+)
+try_step(next_step = c("a", "b"), condition = "x")
+try_step(next_step = c(u = "a", v = "b"))
+try_step(next_step = list("a", 5), condition = "x")
+try_step(next_step = list(u = "a", v = "b"), condition = "x", foreach = "y")
+"""
+
+
+def test_wrong_choices(run_r):
+    found = run_r(WRONG_CHOICES, name="wrong.R").stdout.splitlines()
+    assert "with a condition each of the next steps needs a name" in found[0]
+    assert "next_step has names, so it is a choice" in found[1] and 'condition = "size"' in found[1]
+    assert "next_step must be the name of a step, or several" in found[2]
+    assert "foreach, condition and num_parallel can't be combined" in found[3]

@@ -111,6 +111,22 @@ def test_chicks_runs_in_r(run_r: RunFlow, run_flow: RunFlow) -> None:
     assert read.stdout == "6.84 8.61 11.42 9.71\n"
 
 
+def test_a_loop_trains_until_it_is_good_enough(run_flow: RunFlow) -> None:
+    ran = run_flow(EXAMPLES / "switch.py", "run")
+    assert re.findall(r"degree (\d): error", ran.stdout) == ["1", "2", "3", "4"]
+    assert "best degree: 3, after 4 turns" in ran.stdout
+    limited = run_flow(EXAMPLES / "switch.py", "run", "--most", "2")
+    assert "no end in sight at degree 2" in limited.stdout
+    assert "best degree: 2, after 2 turns" in run_flow(EXAMPLES / "switch.py", "resume", "train").stdout
+
+
+def test_a_loop_in_r(run_r: RunFlow) -> None:
+    ran = run_r(EXAMPLES / "switch.R", "run")
+    assert re.findall(r"degree (\d): error", ran.stdout) == ["1", "2", "3", "4"]
+    assert "best degree: 3 after 4 turns" in ran.stdout
+    assert "best degree: 2 after 2 turns" in run_r(EXAMPLES / "switch.R", "run", "--most", "2").stdout
+
+
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
 def test_every_example_passes_its_check_and_describes_itself(
     example: Path, run_flow: RunFlow, request: pytest.FixtureRequest
