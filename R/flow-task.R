@@ -109,9 +109,10 @@ user_calls <- function(calls, functions, step) {
   after <- seq_along(heads) > first
   signals <- c(".handleSimpleError", "stop", "abort", "rlang::abort", "signalCondition")
   namespace <- topenv()
-  ours <- vapply(functions[seq_along(heads)], function(f) is.function(f) && identical(environment(f), namespace), TRUE)
+  ours <- vapply(functions[seq_along(heads)], function(f) identical(environment(f), namespace), TRUE)
   # What is behind self$x, which has a line of its own; and what R calls when one of its own functions fails.
-  methods <- ours & grepl("^[$[]+(<-)?\\.metaflow_", heads) | startsWith(heads, "(function (e)")
+  handlers <- vapply(functions[seq_along(heads)], function(f) !is.primitive(f) && identical(topenv(environment(f)), namespace), TRUE)
+  methods <- ours & grepl("^[$[]+(<-)?\\.metaflow_", heads) | handlers & vapply(calls, function(call) is.function(call[[1L]]), TRUE)
   ends <- c(which((heads %in% signals | methods) & after) - 1L, which(ours & after), length(heads))
   shown <- first:max(first, min(ends))
   while (length(shown) > 1L && grepl("`*tmp*`", one_line(calls[[max(shown)]]), fixed = TRUE)) shown <- shown[-length(shown)]

@@ -126,8 +126,6 @@ def _absent(state: TaskState, name: str) -> str:
     advice = state.advise_on(name)
     if "mean" not in advice and not name.isidentifier() and name.replace(".", "_").isidentifier():
         advice = f"Names of artifacts have no dots: use self${name.replace('.', '_')}."
-    else:
-        advice = f"Set self${name} in this step before it is used, or in a step that leads here."
     return f'Step "{state.step.name}" has no artifact "{name}". {advice}'
 
 

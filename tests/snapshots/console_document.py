@@ -17,7 +17,7 @@ from typing import NamedTuple
 UPDATE = bool(os.environ.get("UPDATE_SNAPSHOTS"))
 SEEN = re.compile(  # of a run, what says that all is well
     r"Metaflow \S+ executing |Validating your flow|The graph looks good|Workflow starting|"
-    r"(Failed|Log|Resume): |(\[\S+\] )?Task (is starting\.|finished successfully\.)$|Done!$"
+    r"(Failed|Log|Resume): |(\[\S+\] )?Foreach yields |(\[\S+\] )?Task (is starting\.|finished successfully\.)$|Done!$"
 )
 
 
@@ -54,6 +54,8 @@ def sections(document: Path) -> list[Section]:
 def check(document: Path, section: Section, project: Path, environment: Mapping[str, str], hidden: str = "") -> None:
     """Fail unless the section's commands print what is written there; or write it down."""
     now = section.run(project, environment, hidden)
+    ours = [line for line in now.splitlines() if re.search(r"/(metaflow_\w+|site-packages)/", line)]
+    assert not ours, "users are shown lines of code that is not theirs:\n" + "\n".join(ours)
     if UPDATE:
         with open(document, "r+", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -97,6 +99,7 @@ def _lines(printed: str, project: Path) -> Iterator[str]:
         line = re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} ", "", line.rstrip())
         line = re.sub(r"^\[(\S+) \(pid \d+\)\]", r"[\1]", line)
         line = line.replace(str(project.parent), "").replace(os.path.realpath(project.parent), "")
+        line = re.sub(r"repeated \d+ more times", "repeated many more times", line)
         line = re.sub(r"\(/\S+/metaflow/__init__.py\)", "(...)", line)
         line = re.sub(r"^(date|metaflow_version|python_version|r_version):.*", r"\1:...", line)
         if not SEEN.match(line) and not re.fullmatch(r"(\[\S+\])?[\s~^]+", line):  # Python 3.10 marks no places
