@@ -57,9 +57,10 @@ class PypiEnvironments:
         return None
 
     def surroundings(self, request: EnvironmentRequest) -> str | None:
-        from metaflow_plugins.uv_tool import index_settings
+        from metaflow_plugins.python_interpreter import this_interpreter
+        from metaflow_plugins.uv_tool import resolution_settings
 
-        return f"{_this_python()} {sorted(index_settings().items())}"
+        return f"{this_interpreter().path} {resolution_settings()}"
 
     def resolve(self, request: EnvironmentRequest, needs: Sequence[str]) -> Lock:
         from metaflow_plugins import uv_tool
@@ -73,7 +74,7 @@ class PypiEnvironments:
         from metaflow_plugins.uv_tool import index_settings
 
         # The same version may be something else in another index.
-        return Lock(self.name, python.version, python.path, packages, {"index": index_settings(shown=True)})
+        return Lock("pypi", python.version, python.path, packages, {"index": index_settings(shown=True)})
 
     def create(self, lock: Lock, folder: str, held: int) -> None:
         from metaflow_plugins import uv_tool
@@ -130,9 +131,3 @@ class UvEnvironments(PypiEnvironments):
         python = find_interpreter(uv_tool.python_of_project(project))
         wanted = uv_tool.export(project)
         return self._locked(python, uv_tool.compile_requirements([*needs, *wanted], python.path, needs))
-
-
-def _this_python() -> str:
-    from metaflow_plugins.python_interpreter import this_interpreter
-
-    return this_interpreter().path

@@ -10,6 +10,9 @@ from metaflow_core.decorators.interface import Decorator, EnvironmentRequest, Fl
 from metaflow_core.errors import InvalidDecoratorAttribute
 from metaflow_core.names import show
 
+_ONE = r"(?:[<>=!~]=?=?)?\s*[A-Za-z0-9][A-Za-z0-9.*+!_=-]*"
+_VERSION = rf"|\*|(?:{_ONE})(?:\s*,\s*{_ONE})*|@\s*\S+|\S+://\S+"  # 2.2.3, >=2,<3, an address, or nothing for any
+
 _DEFAULTS: Mapping[str, Any] = {"packages": {}, "python": None, "disabled": None}
 
 
@@ -47,7 +50,7 @@ class PythonPackages(Decorator):
                 version = ""
             if isinstance(version, (int, float)) and not isinstance(version, bool):
                 raise self._refuse(f'the version of {name} must be text: "{version}", not {version}.')
-            if not isinstance(version, str) or "\n" in version or version.strip().startswith("-"):
+            if not isinstance(version, str) or not re.fullmatch(_VERSION, version.strip()):
                 raise self._refuse(f"{show(version)} is no version of {name}.")
             found[name] = version.strip()
         return found

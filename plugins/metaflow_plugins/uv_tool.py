@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 
 from metaflow_core.errors import StepEnvironmentError
 
+# What changes neither which packages are chosen nor what is in them.
+_OF_MACHINE = ("UV_CACHE_", "UV_CONCURRENT", "UV_HTTP_", "UV_REQUEST_", "UV_LINK_", "UV_NO_CACHE", "UV_PROJECT_ENV")
+
 # What pip is told about indexes, and what uv calls it.
 _OF_PIP = {
     "index-url": "UV_DEFAULT_INDEX",
@@ -56,8 +59,8 @@ def compile_requirements(lines: Sequence[str], python: str, needs: Sequence[str]
         found = run_uv(compile, "\n".join(lines))
     except UvFailed as error:
         text = str(error)
-        if "unsatisfiable" in text or "your requirements" in text:
-            text += f" (Metaflow itself needs there: {', '.join(needs)}.)"
+        if ours := [one for one in needs if one.partition(";")[0].strip() in text]:
+            text += f" (Metaflow itself needs {', '.join(ours)} there.)"
         raise StepEnvironmentError(f"its packages can't be had. {text}") from None
     packages: dict[str, str] = {}
     for line in found.splitlines():
@@ -117,6 +120,13 @@ def index_settings(shown: bool = False) -> dict[str, str]:
         return found
     found.pop("SSL_CERT_FILE", None)
     return {name: re.sub(r"(?<=://)[^/@\s]*@", "", value) for name, value in found.items()}
+
+
+def resolution_settings() -> list[str]:
+    """All that the user has told uv, or pip, and that can change which versions are chosen."""
+    told = {name: value for name, value in os.environ.items() if name.startswith("UV_")}
+    found = {**told, **index_settings()}
+    return sorted(f"{name}={value}" for name, value in found.items() if not name.startswith(_OF_MACHINE))
 
 
 def _pip_option(option: str) -> str | None:

@@ -63,7 +63,7 @@ def ensure(provider: EnvironmentProvider, lock: Lock, tell: Callable[[], None]) 
     """
     if lock.is_present:
         return ""
-    parent = os.path.join(root(), provider.name)
+    parent = os.path.join(root(), lock.provider)
     folder = os.path.join(parent, address(lock))
     if _is_there(provider, lock, folder):
         return folder

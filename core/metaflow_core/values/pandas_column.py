@@ -95,13 +95,35 @@ def _time(array: Any, write: ToTree) -> Node:
     from metaflow_core.values.registry import NotTyped
 
     try:
-        attrs, layout = zone(array.tz)
+        attrs, layout = zone(without_pytz(array.tz))
     except NotTyped:
         return _opaque(array)
     name = attrs.get("zone") or _offset_name(attrs["offset"])
+    if type(array.tz).__module__.partition(".")[0] == "pytz":
+        layout["pytz"] = True
     # The type names the zone; the attributes are there where the name does not say all.
     data = buffers.arrow(np.ascontiguousarray(numbers), pa.timestamp(unit, name), mask)
     return Node("column", attrs=attrs if "offset" in attrs else {}, layout=layout, data=data)
+
+
+def without_pytz(tz: Any) -> Any:
+    """A time zone of pytz, which pandas used before 3, as one of Python's own library; others as they are.
+
+    ``NotTyped`` for one that Python's library does not have.
+    """
+    if type(tz).__module__.partition(".")[0] != "pytz":
+        return tz
+    import datetime as dt
+    import zoneinfo
+
+    from metaflow_core.values.registry import NotTyped
+
+    if tz.zone is None:
+        return dt.timezone(tz.utcoffset(None))
+    try:
+        return dt.timezone.utc if tz.zone == "UTC" else zoneinfo.ZoneInfo(tz.zone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        raise NotTyped from None
 
 
 def _offset_name(microseconds: int) -> str:
@@ -235,8 +257,12 @@ def _read_time(tree: Node, type: pa.DataType) -> Any:
     elif type.tz[:1] in "+-":
         sign, hours, minutes = type.tz[0], int(type.tz[1:3]), int(type.tz[-2:])
         named.attrs = {"offset": (1 if sign == "+" else -1) * (hours * 60 + minutes) * 60_000_000}
-    dtype = pd.DatetimeTZDtype(type.unit, read_zone(named))
-    return pd.DatetimeIndex(values, copy=False).tz_localize("UTC").tz_convert(dtype.tz).array
+    # The pandas that has zones of pytz makes them of names.
+    by_name = "pytz" in tree.layout and "zone" in named.attrs and int(pd.__version__.partition(".")[0]) < 3
+    tz = named.attrs["zone"] if by_name else read_zone(named)
+    return (
+        pd.DatetimeIndex(values, copy=False).tz_localize("UTC").tz_convert(pd.DatetimeTZDtype(type.unit, tz).tz).array
+    )
 
 
 def _read_string(tree: Node, missing: Any) -> Any:
