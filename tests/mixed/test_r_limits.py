@@ -153,3 +153,50 @@ def test_with_in_r(run_r: Any, printed: Callable[[Any], list[str]]) -> None:
     assert "(retry)" not in kept.stdout, "a step keeps its own"
     wrong = run_r(WITH.replace("__ARGUMENTS__", 'with = "retri"'), "run", check=False)
     assert "Did you mean" in wrong.stderr and "retry" in wrong.stderr
+
+
+RETRIED = """
+library(metaflow)
+metaflow("RetriedFlow") |>
+  step(
+    retry(times = 2, minutes_between_retries = 0), catch(var = "why"),
+    step = "start", next_step = "again", r_function = function(self) {
+      cat("attempt", current("retry_count"), "\\n")
+      self$attempt <- current("retry_count")
+      if (current("retry_count") < 2) stop("not yet")
+    }
+  ) |>
+  step(
+    retry(times = 1), catch(var = "why", print_exception = FALSE), environment_variables(COLOUR = "dark red"),
+    step = "again", next_step = "died", r_function = function(self) {
+      self$before <- is.null(self$why)
+      stop("never, in ", Sys.getenv("COLOUR"))
+    }
+  ) |>
+  step(
+    catch(var = "end_of_it"),
+    step = "died", next_step = "end", r_function = function(self) {
+      self$seen <- c(class(self$why)[[1]], conditionMessage(self$why), Sys.getenv("COLOUR"))
+      tools::pskill(Sys.getpid(), 9)
+    }
+  ) |>
+  step(step = "end", r_function = function(self) {
+    self$seen <- c(class(self$why)[[1]], conditionMessage(self$why), self$end_of_it$type)
+  }) |>
+  run()
+"""
+
+
+def test_retry_and_catch_in_r(run_r: Any, printed: Callable[[Any], list[str]]) -> None:
+    result = run_r(RETRIED, "run")
+    run = Run("RetriedFlow/1")
+    start, again, died = (run[name].task for name in ("start", "again", "died"))
+    assert (start.data.attempt, start.data.why, start.current_attempt) == (2, None, 2)
+    assert (start.successful, again.finished, again.successful) == (True, True, False)
+    assert again.current_attempt == 1 and again.data.before is True
+    assert sum("never, in" in line for line in printed(result)) == 1, "it is not printed when it is caught"
+    assert (died.finished, died.successful) == (True, False)
+    seen = list(run.data.seen)
+    assert "never, in dark red" in seen[1]
+    assert seen[2] == "FailureHandledByCatch"
+    assert run.successful

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -234,3 +235,41 @@ def test_timeout_with_catch_and_retry(run_flow: Any) -> None:
     late = Flow("Decorated").latest_run["end"].task.data.late
     assert late.type == "TimeoutException"
     assert re.search("0.2 seconds", late.exception)
+
+
+def test_a_timeout_is_the_sum_of_its_parts() -> None:
+    from metaflow_core.decorators.builtin import Timeout
+
+    timeout = Timeout({"seconds": 1, "minutes": "1", "hours": 0.5}, "step a")
+    assert timeout.limit == 1 + 60 + 1800
+    assert timeout.seconds > timeout.limit, "the scheduler lets the exception unwind first"
+
+
+def test_local_runs_wait_before_a_retry_when_they_are_asked_to(run_flow: Any) -> None:
+    script = decorated("@retry(times=1, minutes_between_retries=0.02)", "assert os.path.exists('x'), open('x', 'w')")
+    for wait in ("false", "true"):
+        result = run_flow(script, "run", env={"METAFLOW_RETRY_WAIT": wait})
+        times = [line.split()[1] for line in result.stdout.splitlines() if "Task failed." in line or "(retry)" in line]
+        seconds = [60 * int(at[3:5]) + float(at[6:]) for at in times]
+        if wait == "true":
+            assert (seconds[1] - seconds[0]) % 3600 >= 1.1, times
+        os.remove("x")
+
+
+def test_print_exception(run_flow: Any) -> None:
+    for shown in (True, False):
+        result = run_flow(decorated(f"@catch(print_exception={shown})", "raise KeyError('of a user')"), "run")
+        assert ("of a user" in result.stdout) == shown
+        assert "@catch caught the failure of step start" in result.stdout
+    task = Flow("Decorated").latest_run["start"].task
+    assert (task.finished, task.successful) == (True, False)
+
+
+def test_environment_is_set_before_the_code_starts_and_only_there(run_flow: Any) -> None:
+    body = "import subprocess; self.child = subprocess.run('echo $COLOUR', shell=True, capture_output=True).stdout"
+    script = decorated("@environment(vars={'COLOUR': 'red'})", body).replace(
+        "def end(self):\n            pass", "def end(self):\n            self.later = os.environ.get('COLOUR')"
+    )
+    run_flow(script, "run")
+    data = Flow("Decorated").latest_run.data
+    assert (data.child, data.later) == (b"red\n", None)
