@@ -29,9 +29,11 @@ from metaflow_core.engine.package import (
 )
 from metaflow_core.errors import CommandException, MetaflowDataMissing, MetaflowException
 from metaflow_core.graph.model import FlowDef
-from metaflow_core.metadata import recording
+from metaflow_core.metadata import recording, unreachable
 from metaflow_core.metadata.backend import open_backend
+from metaflow_core.metadata.code_packages import held_packages
 from metaflow_core.store import project_files
+from metaflow_core.store.interface import Storage
 from metaflow_core.store.package_archive import extract, files_of
 from metaflow_core.store.project_files import code_root
 
@@ -460,7 +462,9 @@ def test_garbage_collection_keeps_a_package_as_long_as_a_run_has_it(project: Pat
     backend.close()
 
 
-def test_a_deployment_keeps_its_package_without_a_run(project: Path, run_flow: Any) -> None:
+def test_a_deployment_keeps_its_package_without_a_run(
+    project: Path, run_flow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script = put(project / "train.py", FLOW)
     flow, backend = FlowDef("TrainFlow", file=str(script)), open_backend()
 
@@ -476,6 +480,16 @@ def test_a_deployment_keeps_its_package_without_a_run(project: Path, run_flow: A
     assert first == other
     grow_old()
     assert stored(project) == [first.key]
+    seen: list[set[str]] = []
+
+    def not_yet(storage: Storage) -> set[str]:  # when the file is looked for first, nobody holds it
+        seen.append(held_packages(storage))
+        return set() if len(seen) == 1 else seen[-1]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(unreachable, "held_packages", not_yet)
+        grow_old()
+    assert len(seen) > 1 and stored(project) == [first.key]
     put(project / "lib.py")
     second = package_for_deployment(flow, backend, "TrainFlow/production")
     undeployed(backend, ".odd name/é")
@@ -483,7 +497,9 @@ def test_a_deployment_keeps_its_package_without_a_run(project: Path, run_flow: A
     assert stored(project) == [second.key]
     (project / "lib.py").unlink()
     run_flow(script, "run")
-    use_package(backend, recording.find_run(backend.db, "TrainFlow", "1"), second)
+    row = recording.find_run(backend.db, "TrainFlow", "1")
+    use_package(backend, row, second)
+    use_package(backend, row, first)  # it has one
     undeployed(backend, "TrainFlow/production")
     grow_old()
     namespace(None)
