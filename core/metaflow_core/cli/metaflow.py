@@ -21,6 +21,7 @@ COMMANDS = {
     "doctor": "metaflow_core.cli.doctor:doctor",
     "gc": "metaflow_core.cli.gc:gc",
     "lineage": "metaflow_core.cli.lineage:lineage",
+    "migrate": "metaflow_core.cli.migrate:migrate",
     "namespaces": "metaflow_core.cli.namespaces:namespaces",
     "runs": "metaflow_core.cli.runs:runs",
     "status": "metaflow_core.cli.status:status",
