@@ -29,12 +29,13 @@
 #' @export
 run <- function(flow, ...) {
   check_flow(if (missing(flow)) NULL else flow, "run()")
-  given <- words_of(list(...), "run()", flow$parameters)
+  given <- words_of(list(...), "run()", flow$parameters, open = has_mutators(flow))
   if (is_script()) {
     return(finish_script(execute(flow, given, commandArgs(trailingOnly = TRUE), script_program())))
   }
   variable <- substitute(flow)
-  variable <- if (is.name(variable)) deparse(variable, backtick = TRUE) else "flow" # what is typed to go on from it
+  # What is typed to go on from it; magrittr's pipe calls what it passes on a dot.
+  variable <- if (is.name(variable) && variable != ".") deparse(variable, backtick = TRUE) else "flow"
   if (in_interactive_host()) return(finish(flow, run_in_child(flow, given, variable)))
   finish(flow, execute(flow, given, NULL, script_program(), variable))
 }

@@ -81,11 +81,19 @@ def typed_program(program: Sequence[str]) -> list[str]:
     if os.path.isabs(first):
         name = os.path.basename(first)
         found = shutil.which(name)
-        # The Python of an environment is a link to the one that it was made with, which is another one.
-        same = os.path.abspath if first == sys.executable else os.path.realpath
-        if found is not None and same(found) == same(first):
+        if found is not None and _is_same(found, first):
             first = name
     return [first, *rest]
+
+
+def _is_same(found: str, program: str) -> bool:
+    """Whether two paths are the same program. R has two copies of Rscript."""
+    import filecmp
+
+    # The Python of an environment is a link to the one that it was made with, and is another one nevertheless.
+    if program == sys.executable:
+        return os.path.abspath(found) == os.path.abspath(program)
+    return filecmp.cmp(found, program, shallow=False)
 
 
 def _r_arguments(options: Sequence[str]) -> list[str]:

@@ -26,7 +26,7 @@ RESERVED_NAMES = frozenset(
     (
         *("params", "with", "tag", "tags", "namespace", "obj", "decospecs", "run-id-file", "max-num-splits", "help"),
         *("max-workers", "max-log-size", "user-namespace", "run-id", "task-id", "runner-attribute-file"),
-        "package-code",
+        *("package-code", "json-log"),
     )
 )
 RESERVED_ARTIFACTS = frozenset(("name", "next", "input", "index", "foreach_stack", "merge_artifacts"))
