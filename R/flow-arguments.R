@@ -1,7 +1,7 @@
 # The arguments of run() and runner() as words of the command line: those before the command, the command, and those after
 # it. Python knows the commands and their options. `parameters` are those of the flow, where it is known; `command` is the
-# one of runner(), "" for what stands before it.
-words_of <- function(given, where, parameters = NULL, command = NULL) {
+# one of runner(), "" for what stands before it. With `open` there may be more parameters, which mutators add.
+words_of <- function(given, where, parameters = NULL, command = NULL, open = FALSE) {
   invalid <- "metaflow_invalid_argument"
   names <- if (is.null(names(given))) rep("", length(given)) else names(given)
   if (!all(nzchar(names))) {
@@ -15,7 +15,7 @@ words_of <- function(given, where, parameters = NULL, command = NULL) {
   given <- given[!vapply(given, is.null, TRUE)]
   if (!length(given)) return(list(before = character(), command = if (is.null(command)) "run" else command, after = character()))
   separators <- vapply(parameters, function(p) if (is.null(p$separator)) "" else p$separator, "")
-  words <- call_core("words", names_of(parameters), separators, command, names(given), unname(given))
+  words <- call_core("words", names_of(parameters), separators, command, open, names(given), unname(given))
   if (!is.null(words$unknown)) stop_metaflow(unknown_argument(where, words$unknown, words$known), class = invalid)
   if (!is.null(words$problem)) stop_metaflow(paste0(where, ": ", sub("^[A-Za-z]*Error: ", "", words$problem)), class = invalid)
   lapply(words, as.character)

@@ -61,11 +61,13 @@ class _Mutable:
         duplicates: str = IGNORE,
     ) -> None:
         """Add a decorator: its name (``"retry"``, ``"module.name"``), or the decorator itself, with its arguments."""
+        self._add(self._spec_of(deco, tuple(deco_args or ()), dict(deco_kwargs or {})), duplicates)
+
+    def _add(self, spec: DecoratorSpec, duplicates: str) -> None:
         if duplicates not in (self.IGNORE, self.OVERRIDE, self.ERROR):
             raise MetaflowException(
                 f"add_decorator() on {self._what}: duplicates is IGNORE, OVERRIDE or ERROR, not {show(duplicates)}."
             )
-        spec = self._spec_of(deco, tuple(deco_args or ()), dict(deco_kwargs or {}))
         there = [i for i, other in enumerate(self._specs) if other.name == spec.name]
         if not there:
             self._specs.append(spec)
@@ -169,6 +171,10 @@ class MutableFlow(_Mutable):
         self._need_early("add_parameter")
         if not isinstance(value, Parameter):
             raise MetaflowException(f"add_parameter({name!r}, ...) takes a Parameter, not {show(value)}.")
+        self._add_parameter(name, value.definition, overwrite)
+
+    def _add_parameter(self, name: str, definition: ParameterDef, overwrite: bool) -> None:
+        self._need_early("add_parameter")
         if any(parameter.artifact == name for parameter in self._flow.parameters):
             if not overwrite:
                 raise MetaflowException(
@@ -176,7 +182,7 @@ class MutableFlow(_Mutable):
                     f"To replace it: add_parameter({name!r}, ..., overwrite=True)"
                 )
             self.remove_parameter(name)
-        self._flow.parameters.append(dataclasses.replace(value.definition, attribute=name))
+        self._flow.parameters.append(dataclasses.replace(definition, attribute=name))
 
     def remove_parameter(self, name: str) -> bool:
         """In ``pre_mutate``, remove a parameter. Whether there was one."""

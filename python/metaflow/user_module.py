@@ -8,14 +8,19 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from metaflow_core.errors import CommandException, UnknownStepDecoratorException
+from metaflow_core.errors import CommandException, UnknownFlowDecoratorException, UnknownStepDecoratorException
 from metaflow_core.graph.model import DecoratorSpec
 from metaflow_core.graph.raised import told
 from metaflow_core.names import show
 
 
-def load(name: str, where: str, folder: str | None = None) -> Callable[[Mapping[str, Any]], DecoratorSpec]:
-    """Makes that decorator of its arguments. ``UnknownStepDecoratorException`` when there is none."""
+def load(
+    name: str, where: str, folder: str | None = None, on_steps: bool = True
+) -> Callable[[Mapping[str, Any]], DecoratorSpec]:
+    """Makes that decorator of its arguments. ``UnknownStepDecoratorException`` when there is none.
+
+    Without ``on_steps`` it is a mutator of flows, and the error is ``UnknownFlowDecoratorException``.
+    """
     from metaflow.user_code import Applied, UserDecorator
 
     place, _, attribute = name.rpartition(".")
@@ -34,20 +39,24 @@ def load(name: str, where: str, folder: str | None = None) -> Callable[[Mapping[
     except Exception as error:
         raise _broken(place, where, error) from error
     found = getattr(module, attribute, None)
-    if isinstance(found, UserDecorator):
+    if isinstance(found, UserDecorator) and on_steps:
         return found._spec
-    if isinstance(found, Applied) and found._on_steps:
+    if isinstance(found, Applied) and found._on_steps == on_steps:
         return lambda attributes: found._spec((), attributes)
-    known = [key for key, one in vars(module).items() if isinstance(one, UserDecorator) or _own_class(one, place)]
-    raise UnknownStepDecoratorException(
-        f"{where}: the module {place!r} has no decorator of steps {attribute!r}. It has: {', '.join(known) or 'none'}."
-    )
+    known = [
+        key
+        for key, one in vars(module).items()
+        if (on_steps and isinstance(one, UserDecorator)) or _own_class(one, place, on_steps)
+    ]
+    what = "decorator of steps" if on_steps else "mutator of flows"
+    problem = f"{where}: the module {place!r} has no {what} {attribute!r}. It has: {', '.join(known) or 'none'}."
+    raise UnknownStepDecoratorException(problem) if on_steps else UnknownFlowDecoratorException(problem)
 
 
-def _own_class(value: object, place: str) -> bool:
+def _own_class(value: object, place: str, on_steps: bool) -> bool:
     from metaflow.user_code import Applied
 
-    return isinstance(value, Applied) and value._on_steps and value.__module__ == place
+    return isinstance(value, Applied) and value._on_steps == on_steps and value.__module__ == place
 
 
 def _broken(place: str, where: str, error: Exception) -> UnknownStepDecoratorException:

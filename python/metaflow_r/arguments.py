@@ -17,11 +17,12 @@ class _Unknown(Exception):
         self.name, self.known = name, known
 
 
-def _words(parameters: Any, separators: Any, command: Any, names: Any, values: Any) -> Any:
+def _words(parameters: Any, separators: Any, command: Any, is_open: Any, names: Any, values: Any) -> Any:
     """The words before the command, the command, and the words after it, or what is wrong with the arguments.
 
     ``command`` is that of a function of `runner()`, which does not know the parameters of its flow; "" for the options
-    before it. NULL stands for `run()`, where an argument can name a command, and ``parameters`` are all there are.
+    before it. NULL stands for `run()`, where an argument can name a command, and ``parameters`` are all there are,
+    unless ``is_open`` because mutators may add some.
     """
     from rpy2.rinterface import NULL
 
@@ -34,7 +35,8 @@ def _words(parameters: Any, separators: Any, command: Any, names: Any, values: A
             given[name] = {config: {} if one == [] else one for config, one in given[name].items()}  # R's list()
     try:
         if command is NULL:
-            found = _of_run(dict(zip(strings(parameters), strings(separators), strict=True)), given)
+            known = dict(zip(strings(parameters), strings(separators), strict=True))
+            found = _of_run(known, bool(is_open[0]), given)
         else:
             found = _of_file(text(command), given)
     except _Unknown as error:
@@ -59,7 +61,7 @@ def _of_file(command: str, given: Mapping[str, Any]) -> tuple[list[str], str, li
     return ([], command, words) if command else (words, "", [])
 
 
-def _of_run(parameters: Mapping[str, str], given: Mapping[str, Any]) -> tuple[list[str], str, list[str]]:
+def _of_run(parameters: Mapping[str, str], is_open: bool, given: Mapping[str, Any]) -> tuple[list[str], str, list[str]]:
     from metaflow_core.cli.arguments import commands, known_names, options_before, options_of, parameter_words
 
     spelled = {name.replace("-", "_"): name for name in parameters} | {name: name for name in parameters}
@@ -89,8 +91,8 @@ def _of_run(parameters: Mapping[str, str], given: Mapping[str, Any]) -> tuple[li
             after += ["--with", "batch"] if value else []
         elif name in early:
             before += early[name].words(_whole(value))
-        elif asked and not options:
-            after += parameter_words(name, _scalar(value))  # a command that is not there: that is what counts
+        elif is_open or (asked and not options):  # of a command that is not there, which is what counts
+            after += parameter_words(name, _scalar(value))
         else:
             known = known_names(parameters, options, [one for one in commands() if one != "run"], early, ["batch"])
             raise _Unknown(name, known)

@@ -22,6 +22,7 @@ def export() -> None:
         client_code,
         client_lineage,
         client_search,
+        mutators,
         program,
         runner,
         task,
@@ -29,7 +30,18 @@ def export() -> None:
 
     core = session.namespace()["the"]["core"]
     compiled_call = session.namespace()["compiled_call"]
-    for module in (task, client, client_code, client_lineage, client_search, program, runner, call_step, arguments):
+    for module in (
+        task,
+        client,
+        client_code,
+        client_lineage,
+        client_search,
+        program,
+        runner,
+        call_step,
+        arguments,
+        mutators,
+    ):
         for name, function in module.FOR_R.items():
             # Inside of `run` whole flows run, whose warnings are shown where they arise.
             exported = rternalize(_guarded(function if module is program else _heard(function)))

@@ -69,9 +69,14 @@ def _classes(error: BaseException) -> list[str]:
     return found
 
 
+def known_error(number: str) -> BaseException | None:
+    """The exception that went to R as a condition, and came back by its number."""
+    return _given.get(int(number)) if number else None
+
+
 def from_outcome(outcome: dict[str, Any]) -> BaseException:
     """The exception for what the R side says of a failure: ``message``, ``classes``, ``call``, ``calls`` and ``id``."""
-    known = _given.get(int(outcome["id"])) if outcome.get("id") else None
+    known = known_error(outcome.get("id") or "")
     if known is not None:
         known._r_calls = list(outcome["calls"])  # type: ignore[attr-defined]
         return known

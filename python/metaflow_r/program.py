@@ -42,8 +42,8 @@ def read_flow(data: Any) -> FlowDef:
         text(parts["name"]),
         language="r",
         file=file if isinstance(file, str) else None,
-        decorators=[_decorator(item) for item in parts["decorators"]],
-        parameters=[_parameter(item) for item in parts["parameters"]],
+        decorators=[decorator_of(item) for item in parts["decorators"]],
+        parameters=[parameter_of(item) for item in parts["parameters"]],
         configs=[_config(item) for item in parts["configs"]],
     )
     for item in parts["steps"]:
@@ -51,13 +51,38 @@ def read_flow(data: Any) -> FlowDef:
         flow.steps[step.name] = step
     if isinstance(parts["source"][0], str):
         locate(flow, parts["source"][0])
-    return mark_ends(flow)
+    mark_ends(flow)
+    _take_mutators(flow)
+    return flow
 
 
-def _decorator(item: Any) -> DecoratorSpec:
+def _take_mutators(flow: FlowDef) -> None:
+    """The mutators among the decorators of the flow, which change it now for the first time."""
+    for spec in list(flow.decorators):
+        if spec.code is None and "." in spec.name:  # one in Python, which can't be named otherwise
+            from metaflow.user_module import load
+
+            folder = os.path.dirname(os.path.abspath(flow.file)) if flow.file else None
+            flow.mutators.append(load(spec.name, f"@{spec.name} on flow {flow.name}", folder, False)(spec.attributes))
+        elif spec.code is not None:
+            flow.mutators.append(spec)
+        else:
+            continue
+        flow.decorators.remove(spec)
+    for spec in flow.mutators:
+        spec.code.pre_mutate(spec, flow)
+
+
+def decorator_of(item: Any) -> DecoratorSpec:
+    """A decorator, or a mutator, as R describes it."""
     parts = _parts(item)
     if "around" in parts:
         return DecoratorSpec(text(parts["name"]), {}, RCode(parts["around"]))
+    if "mutate" in parts:
+        from metaflow_r.mutators import RMutation
+
+        code = RMutation(text(parts["of"]) == "steps", parts["pre_mutate"], parts["mutate"])
+        return DecoratorSpec(text(parts["name"]), {}, code)
     return DecoratorSpec(
         text(parts["name"]), {name: _argument(value) for name, value in _parts(parts["arguments"]).items()}
     )
@@ -127,7 +152,8 @@ def _parser(function: Any) -> Callable[[str], Any]:
     return parse
 
 
-def _parameter(item: Any) -> ParameterDef:
+def parameter_of(item: Any) -> ParameterDef:
+    """A parameter as R describes it."""
     from rpy2.rinterface import SexpClosure
 
     parts = _parts(item)
@@ -183,7 +209,7 @@ def _step(parts: dict[str, Any], flow: FlowDef) -> StepDef:
         num_inputs=2 if parts["join"][0] else 1,
         transition=_transition(parts),
         problem=text(parts["problem"]) or None,
-        decorators=[_decorator(item) for item in parts["decorators"]],
+        decorators=[decorator_of(item) for item in parts["decorators"]],
     )
     where = text(parts["py_function"])
     if where:

@@ -41,6 +41,7 @@ SURFACE = [
     "exit_hook",
     "get_metadata",
     "get_namespace",
+    "inspect_spin",
     "list_namespaces",
     "list_tags",
     "metadata",
