@@ -177,6 +177,8 @@ def test_the_flow_itself_is_always_there_and_rules_above_the_project_count(proje
     write(project, **{".gitignore": "flow*\n*.gen.py\n", "sub/pyproject.toml": "", "sub/a.gen.py": "", "sub/b.py": ""})
     script = put(project / "sub" / "flow", FLOW)  # ignored, and of an ending that is not taken
     assert names(script) == ["b.py", "flow", "pyproject.toml"]
+    hidden = put(project / "sub" / ".TrainFlow.py", FLOW)  # as NBRunner makes it
+    assert names(hidden) == [".TrainFlow.py", "b.py", "pyproject.toml"]
 
 
 def test_links_never_lead_out_of_the_project_nor_round_and_round(project: Path, run_flow: Any) -> None:
@@ -194,6 +196,8 @@ def test_links_never_lead_out_of_the_project_nor_round_and_round(project: Path, 
     assert listed.stdout.split() == ["flows/again.py", "flows/lib/a.py", "flows/train.py", "lib/a.py"]
     left_out = [line.rpartition(": ")[2] for line in listed.stderr.splitlines() if "Not in the package" in line]
     assert sorted(left_out) == [str(inside / "folder"), str(inside / "out.py")]
+    run = run_flow(script, "run", "--package-code")
+    assert f"Not in the code package, because it is outside of the project: {inside / 'folder'}" in run.stderr
     with Package(FlowDef("TrainFlow", file=str(script))) as package:
         assert [file.name for file in files_of(package.archive.tar()) if file.data == b"A = 1"] == [
             "flows/again.py",
@@ -620,6 +624,14 @@ def test_code_on_the_command_line(project: Path, run_flow: Any, metaflow: Any) -
     run_flow(put(script, FLOW.replace("pass", "print(1)")), "run", "--package-code")
     runs = metaflow("diff-runs", "TrainFlow/1", "TrainFlow/2")
     assert "-        pass\n+        print(1)\n" in runs.stdout
+    namespace(None)
+    put(root / "lib" / "a.py", "three")
+    (root / "model.rds").write_bytes(b"\0\3")
+    run_flow(script, "run", "--package-code")
+    assert list(Run("TrainFlow/1").diff(Run("TrainFlow/2")).code) == ["flows/train.py"]
+    assert sorted(Run("TrainFlow/2").diff("3").code) == ["lib/a.py", "model.rds"]
+    put(root / "lib" / "a.py", "one\ntwo")
+    (root / "model.rds").write_bytes(b"\0\1")
 
     pulled = metaflow("pull", "TrainFlow/1")
     assert pulled.stdout == "7 files in TrainFlow_1_code\n"

@@ -222,6 +222,8 @@ def _package(flow: FlowDef, backend: Backend) -> Package:
 
     package = Package(flow)
     package.store(backend)
+    for path in package.files.left_out:
+        print(f"Not in the code package, because it is outside of the project: {path}", file=sys.stderr)
     return package
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from contextlib import suppress
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, overload
 
-from metaflow_core.errors import MetaflowException
+from metaflow_core.errors import MetaflowDataMissing, MetaflowException
 from metaflow_core.metadata.code_packages import StoredPackage, find_package, read_package
 from metaflow_core.metadata.contents import storage_key
 
@@ -20,6 +22,26 @@ def code_of(run: Run) -> MetaflowCode | None:
     """The code of a run; None when nothing of it was recorded."""
     package = find_package(run._db, run._row.pk)
     return MetaflowCode(run, package) if package is not None or run.source else None
+
+
+def sources_of(old: Run, new: Run) -> tuple[Mapping[str, str | None], Mapping[str, str | None]]:
+    """The texts of two runs to be compared, with the flows' own first: of all files, when both have packages."""
+    one, other = code_of(old), code_of(new)
+    if one is not None and other is not None and one.complete and other.complete and one.path != other.path:
+        with suppress(MetaflowDataMissing):
+            return _texts(one), _texts(other)
+    return old.source, new.source
+
+
+def _texts(code: MetaflowCode) -> dict[str, str | None]:
+    from blake3 import blake3
+
+    contents = code.contents()
+    script = str(code.script_name)
+    return {
+        name: f"(binary, {blake3(data).hexdigest()})" if b"\0" in data else data.decode("utf-8", "replace")
+        for name, data in {script: contents[script], **contents}.items()
+    }
 
 
 class MetaflowCode:

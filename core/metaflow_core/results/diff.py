@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from metaflow_core.errors import MetaflowInvalidPathspec
 from metaflow_core.results.base import KINDS, MetaflowObject
+from metaflow_core.results.code import sources_of
 from metaflow_core.results.diff_code import (
     EnvironmentChange,
     GraphChange,
@@ -131,7 +132,7 @@ def _only_task(step: Any) -> Task:
 def _compare_runs(old: Run, new: Run, limit: int | None) -> Diff:
     artifacts, in_foreach, unchanged = changed_artifacts(old, new, limit)
     tasks = task_counts(old, new)
-    environments, sources = (old.environment, new.environment), (old.source, new.source)
+    environments, sources = (old.environment, new.environment), sources_of(old, new)
     tags = old.user_tags, new.user_tags
     facts = _facts(old, new, resumes="origin_pathspec")
     facts["user"] = old._row.owner, new._row.owner

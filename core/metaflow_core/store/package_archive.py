@@ -161,13 +161,11 @@ def _has(path: str, data: bytes) -> bool:
 
 def _write(target: str, file: PackedFile) -> None:
     """Put a new file in the place of whatever file or link is there."""
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".metaflow-")
+    temporary = os.path.join(os.path.dirname(target), f".metaflow-{os.getpid()}-{os.urandom(8).hex()}")
     try:
-        with open(handle, "wb") as opened:
+        mode = 0o777 if file.is_program else 0o666
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as opened:
             opened.write(file.data)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, (0o777 if file.is_program else 0o666) & ~mask)
         os.replace(temporary, target)
     except BaseException:
         with suppress(OSError):
