@@ -50,6 +50,7 @@ def budgets(results: Results) -> list[Budget]:
         Budget("resume of 1,000 finished tasks, the whole command", ours("resume"), 1, "s"),
         Budget("files that a run of small tasks adds, per task that prints", ours("files.task.printing"), 1, ""),
         Budget("peak memory of the driver at 10,000 tasks, against 1,000", ours("driver.growth"), 1.25, "x"),
+        Budget("peak memory of the driver at up to 100,000 tasks, against 1,000", ours("wide.growth"), 1.25, "x"),
     ]
     return found
 

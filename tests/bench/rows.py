@@ -127,6 +127,31 @@ def foreach10000(bench: Bench) -> None:
     )
 
 
+def wide(bench: Bench) -> None:
+    """Ours alone: what is only noticed when a foreach has very many elements."""
+    few, many = 1000, 10_000 if bench.quick else 100_000
+    driver = {}
+    for width in (few, many):
+        bench.ours.start_anew()
+        run = bench.ours.flow("wide", "run", "--width", str(width), *UNLIMITED, watch=True)
+        driver[width] = run.own_mb
+        found = dict(re.findall(r"(first_child|one_input|all_inputs|join_growth) ([\d.]+) ", run.output))
+        if len(found) < 4:
+            raise ProcessFailed("the join of wide.py has not said what it measured")
+        of = f"foreach of {width:,}"
+        for key, what, unit, value in (
+            ("task", "", "ms per task", run.seconds * 1000 / width),
+            ("first", ": from `next()` to the first child", "s", float(found["first_child"])),
+            ("one", ": one input of its join", "ms", float(found["one_input"]) * 1000),
+            ("join", ": an artifact of all inputs of its join", "s", float(found["all_inputs"])),
+            ("join.memory", ": memory that this takes", "MB", float(found["join_growth"])),
+            ("disk", ": on disk, per task", "kB", bench.ours.stored()[1] / 1000 / width),
+        ):
+            bench.results.row(f"wide{width}.{key}", of + what, unit).ours.append(value)
+    title = f"the driver's peak memory, {many:,} over {few:,} tasks"
+    bench.results.row("wide.growth", title, "x").ours.append(driver[many] / driver[few])
+
+
 def data(bench: Bench) -> None:
     for side in (bench.ours, bench.released):
         side.start_anew()
@@ -285,6 +310,7 @@ ALL: dict[str, Callable[[Bench], None]] = {
     "large": large,
     "foreach10000": foreach10000,
     "foreach1000": foreach1000,
+    "wide": wide,
     "r": r,
     "crossing": crossing,
 }

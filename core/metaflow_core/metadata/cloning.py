@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -107,10 +108,14 @@ def cloned_tasks(db: Database, run: RunRow) -> list[ClonedTask]:
         " WHERE n.run_pk = ? AND n.step <> ? ORDER BY n.pk",
         (run.pk, PARAMETERS_STEP),
     )
-    return [
-        ClonedTask(pk, step, id, json.loads(frames), json.loads(transition) if transition else None)
-        for pk, step, id, frames, transition in rows
-    ]
+    # Most tasks of a foreach lead to the same place: what they share is there once.
+    same: dict[str, dict[str, Any]] = {}
+    found = []
+    for pk, step, id, frames, transition in rows:
+        if transition and transition not in same:
+            same[transition] = json.loads(transition)
+        found.append(ClonedTask(pk, sys.intern(step), id, json.loads(frames), same.get(transition)))
+    return found
 
 
 def first_parents(db: Database, run: RunRow) -> dict[int, tuple[int, str]]:
