@@ -27,7 +27,10 @@ OLDEST = 14  # the first in which NUMERIC has infinity
 LOCK = 0x6D657461666C6F77  # "metaflow": what transactions lock so as to exclude each other
 # When the server started, and when it last recovered from a crash.
 SERVER = "SELECT pg_postmaster_start_time()::text, (SELECT stats_reset::text FROM pg_stat_bgwriter)"
-SESSION = "SET lock_timeout = '60s'; SET idle_in_transaction_session_timeout = '10min'; SET jit = off"
+# Every statement finds what it needs through an index. Joining whole tables, which the planner likes while it takes them
+# to be small, would make the cost of a search grow with the number of runs.
+PLANNER = "".join(f"SET enable_{way} = off; " for way in ("seqscan", "hashjoin", "mergejoin", "bitmapscan", "memoize"))
+WAITING = "SET lock_timeout = '60s'; SET idle_in_transaction_session_timeout = '10min'"
 DEFAULTS = {"connect_timeout": "10", "keepalives_idle": "60", "application_name": "metaflow"}
 # SQLSTATE: undone through no fault of its own (serialisation, deadlock), and the server that ends the connection.
 UNDONE = ("40001", "40P01")
@@ -242,7 +245,7 @@ class PostgreSQL:
             _take_plainly(connection)
             own = bool(connection.info.options) or "PGOPTIONS" in os.environ
             with self._errors(connection):
-                cursor = connection.execute(SERVER if own else f"{SERVER}; {SESSION}")
+                cursor = connection.execute(f"{SERVER}; SET jit = off; {PLANNER}{'' if own else WAITING}")
                 self._server = cursor.fetchone()
         except BaseException:
             connection.close()
