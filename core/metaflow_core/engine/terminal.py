@@ -33,5 +33,7 @@ def harmless(text: str) -> str:
         return text
     text = text.rstrip("\r").rpartition("\r")[2]
     if "\x1b" in text:
-        text = _ESCAPE.sub("", text) + END
+        text = _ESCAPE.sub("", text)
+        if "\x1b" in text:
+            text += END
     return _CONTROL.sub("", text)
