@@ -219,8 +219,12 @@ def test_the_project_is_the_nearest_directory_that_is_marked(project: Path, mark
 def test_a_home_directory_is_no_project_by_accident(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(project))
     write(project, **{"pyproject.toml": "", "private.py": "", "train.py": FLOW, "sub/train.py": FLOW, "sub/lib.py": ""})
+    write(
+        project, **{".gitignore": "*\n", ".git/config": ""}
+    )  # a home directory that is a repository, with a few files
     assert names(project / "sub" / "train.py") == ["lib.py", "train.py"]
     assert names(project / "train.py") == ["train.py"]  # and not all that is there
+    (project / ".gitignore").unlink()
     put(project / ".metaflow-root")
     assert "private.py" in names(project / "train.py")
 

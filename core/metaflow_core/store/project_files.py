@@ -195,8 +195,8 @@ def _rules_above(root: str) -> _Rules:
     folder = root
     while not os.path.exists(os.path.join(folder, ".git")):
         above = os.path.dirname(folder)
-        if above == folder:
-            return []
+        if above == folder or _is_common(above):
+            return []  # a repository that has the whole home directory ignores most of it
         folder = above
         rules = _rules(folder)
         if rules is not None:
