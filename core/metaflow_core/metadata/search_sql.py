@@ -80,6 +80,8 @@ class Source(NamedTuple):
 
 def holds(condition: Condition, key: str, dialect: str) -> Sql:
     """Whether the condition holds for the run whose ``pk`` is ``key``. Its tables are called ht, hr and hv."""
+    # PostgreSQL would rather look up all runs for which it holds, and then compare; with an OFFSET it can't.
+    end = " LIMIT 1 OFFSET 0)" if dialect == "postgresql" else ")"
     if isinstance(condition, (All, AnyOf)):
         if not condition.parts:
             return Sql("1 = 1" if isinstance(condition, All) else "1 = 0")
@@ -88,14 +90,14 @@ def holds(condition: Condition, key: str, dialect: str) -> Sql:
     if isinstance(condition, Not):
         return sql("NOT", holds(condition.part, key, dialect))
     if isinstance(condition, Tag):
-        return Sql(f"EXISTS (SELECT 1 FROM run_tags ht WHERE ht.run_pk = {key} AND ht.tag = ?)", (condition.tag,))
+        return Sql(f"EXISTS (SELECT 1 FROM run_tags ht WHERE ht.run_pk = {key} AND ht.tag = ?{end}", (condition.tag,))
     if isinstance(condition, TagText):
         match = _text_match("ht.tag", condition.match, condition.text, dialect)
-        return sql(f"EXISTS (SELECT 1 FROM run_tags ht WHERE ht.run_pk = {key} AND", match, ")")
+        return sql(f"EXISTS (SELECT 1 FROM run_tags ht WHERE ht.run_pk = {key} AND", match, end)
     if isinstance(condition, (Fact, Lost)):
-        return sql(f"EXISTS (SELECT 1 FROM runs hr WHERE hr.pk = {key} AND", _fact(condition, "hr."), ")")
+        return sql(f"EXISTS (SELECT 1 FROM runs hr WHERE hr.pk = {key} AND", _fact(condition, "hr."), end)
     named = Sql(f"EXISTS (SELECT 1 FROM run_values hv WHERE hv.run_pk = {key} AND hv.name = ?", (condition.name,))
-    return sql(named, "AND", _value(condition, "hv.", dialect), ")")
+    return sql(named, "AND", _value(condition, "hv.", dialect), end)
 
 
 def source(condition: Condition, scope: Scope) -> Source | None:
