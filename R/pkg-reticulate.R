@@ -86,7 +86,7 @@ boot_python <- function(facts) {
   })
   symbol <- function(name) getNativeSymbolInfo(name, library)
   # For processes that Python code starts; an R that it starts sets its own again.
-  path <- library_path()
+  path <- libpython_path()
   if (nzchar(path)) Sys.setenv(LD_LIBRARY_PATH = path) else Sys.unsetenv("LD_LIBRARY_PATH")
   # Names the interpreter, so that it finds its virtual environment.
   program <- writeBin(c(utf8ToInt(enc2utf8(facts$executable)), 0L), raw(), size = 4L)
@@ -184,7 +184,7 @@ python_facts <- function(python) {
 
 # R puts directories of its own in front of where libraries are looked for. A Python that is started from R would find
 # the libpython of another Python there.
-library_path <- function() {
+libpython_path <- function() {
   own <- c(R.home("lib"), strsplit(Sys.getenv("R_LD_LIBRARY_PATH"), ":", fixed = TRUE)[[1L]])
   parts <- strsplit(Sys.getenv("LD_LIBRARY_PATH"), ":", fixed = TRUE)[[1L]]
   system <- c("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/local/lib")
@@ -193,7 +193,7 @@ library_path <- function() {
 }
 
 run_python <- function(python, arguments, stderr) {
-  path <- library_path()
+  path <- libpython_path()
   old <- Sys.getenv("LD_LIBRARY_PATH", unset = NA)
   if (nzchar(path)) Sys.setenv(LD_LIBRARY_PATH = path) else Sys.unsetenv("LD_LIBRARY_PATH")
   on.exit(if (is.na(old)) Sys.unsetenv("LD_LIBRARY_PATH") else Sys.setenv(LD_LIBRARY_PATH = old))

@@ -84,7 +84,10 @@ class _Row(NamedTuple):
 def choose(rscript: str, libraries: Sequence[str], repos: Sequence[str], wanted: Mapping[str, str]) -> list[Source]:
     """The newest versions that fit, and those of the packages that they need and R does not have, these first."""
     arguments = [f"{name}={version}" if (version := is_exact(text)) else name for name, text in wanted.items()]
-    text = run_r(rscript, _LIST, [str(len(repos)), *repos, *arguments, *wanted])
+    try:
+        text = run_r(rscript, _LIST, [str(len(repos)), *repos, *arguments, *wanted])
+    except StepEnvironmentError as error:
+        raise StepEnvironmentError(f"its packages can't be had from {', '.join(repos)}. {error}") from None
     rows: dict[str, list[_Row]] = {}
     for line in text.splitlines():
         name, version, *needs, place = line.split("\t")
