@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import IO, Any, TypeVar
 
-from metaflow_core.errors import MetaflowDataMissing, PluginError, StorageError
+from metaflow_core.errors import MetaflowDataMissing, MetaflowException, PluginError, StorageError
 from metaflow_core.hookspecs import hookimpl
 from metaflow_core.store.interface import Storage, StoredObject, check_key
 
@@ -61,6 +61,8 @@ class FsspecStorage(Storage):
             self._fs, root = fsspec.core.url_to_fs(url, use_listings_cache=False, **options)
         except ImportError as error:
             raise PluginError(f"The artifact store {url} needs a package that is not installed: {error}.") from error
+        except MetaflowException:
+            raise
         except Exception as error:
             raise StorageError(f"The artifact store {url} can't be opened: {_words(error)}.") from error
         self._root = str(root).rstrip("/")
@@ -273,6 +275,8 @@ class FsspecStorage(Storage):
         # The libraries behind fsspec raise errors of their own kinds: of HTTP, of botocore, of asyncio.
         try:
             yield
+        except MetaflowException:  # of @timeout, which interrupts whatever is going on
+            raise
         except Exception as error:
             if verb == "read" and isinstance(error, FileNotFoundError):
                 raise

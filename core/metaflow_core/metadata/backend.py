@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Any, cast
 
 from metaflow_core import settings
 from metaflow_core.errors import MetaflowException
@@ -31,7 +32,7 @@ class Backend:
         self.patient = False
         self._pid = os.getpid()
         self._db: Database | None = None
-        self._storage: Storage | None = None
+        self._storage: _Later | None = None
 
     @property
     def db(self) -> Database:
@@ -63,17 +64,11 @@ class Backend:
 
     @property
     def storage(self) -> Storage:
-        """The artifact store."""
+        """The artifact store, opened when something is done with it: many tasks read and write small values alone."""
         self._be_this_process()
         if self._storage is None:
-            storage: Storage | None = hook().open_storage(url=self.storage_url)
-            if storage is None:
-                raise MetaflowException(
-                    f"No installed plugin opens the artifact store {self.storage_url!r}. "
-                    f"`metaflow doctor` lists the plugins."
-                )
-            self._storage = storage
-        return self._storage
+            self._storage = _Later(self.storage_url)
+        return cast("Storage", self._storage)
 
     def _be_this_process(self) -> None:
         if self._pid != os.getpid():
@@ -89,6 +84,28 @@ class Backend:
             if part is not None:
                 part.close()
         self._db = self._storage = None
+
+
+class _Later:
+    """A store that is opened when it is first used."""
+
+    def __init__(self, url: str) -> None:
+        self._address = url
+        self._opened: Storage | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._opened is None:
+            self._opened = hook().open_storage(url=self._address)
+            if self._opened is None:
+                raise MetaflowException(
+                    f"No installed plugin opens the artifact store {self._address!r}. "
+                    f"`metaflow doctor` lists the plugins."
+                )
+        return getattr(self._opened, name)
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
 
 
 def open_backend(metadata_url: str | None = None, storage_url: str | None = None) -> Backend:

@@ -37,7 +37,8 @@ def saved_payloads(db: Database, storage: Storage, values: Iterable[Encoded | in
     large = [value for value in values if not isinstance(value, int) and value.write and value.size > INLINE_LIMIT]
     while True:
         began = time.time()
-        written = storage.put_all([(storage_key(value.key), value.write) for value in large if value.write])
+        objects = [(storage_key(value.key), value.write) for value in large if value.write]
+        written = storage.put_all(objects) if objects else []
         doubtful = [
             value
             for value, when in zip(large, written, strict=True)
@@ -108,7 +109,7 @@ def stored(row: Row, storage: Storage) -> Stored:
 
 
 def in_store(row: Row, most: float = float("inf")) -> str | None:
-    """The place in the store of the payload of a row of ``COLUMNS``; None when it is elsewhere, or above ``most`` bytes."""
+    """Where in the store the payload of a row of ``COLUMNS`` is; None: not there, or larger than ``most`` bytes."""
     _, key, _, _, _, encoding, size, *_, payload = row
     if payload is not None or encoding in ("null", "bool", "int", "float", "str") or size > most:
         return None
