@@ -43,9 +43,7 @@ def locate(flow: FlowDef, path: str) -> None:
         if step.transition is not None:
             until = min((other for other in places.values() if other is not None and other > place), default=end)
             written = re.compile(r"\bnext_step\s*=").search(script, place, until)
-            step.transition = dataclasses.replace(
-                step.transition, location=line(written.start() if written else place)
-            )
+            step.transition = dataclasses.replace(step.transition, location=line(written.start() if written else place))
     for given in flow.given:
         kind = "config" if isinstance(given, ConfigDef) else "parameter"
         place = only(rf"\b{kind}\s*\(\s*(({kind}|name)\s*=\s*)?{_quoted(given.name)}", begin, end)

@@ -215,7 +215,7 @@ SHORT = """
     ("body", "message"),
     [
         ("self.items = []", "foreach='items' is empty"),
-        ("self.items = 5", "can't be iterated, it is a int: 5"),
+        ("self.items = 5", "can't be iterated. It is 5, of type int."),
         ("self.items = None", "can't be iterated"),
         ("pass", "foreach='items' names an artifact that does not exist"),
         ("self.items = range(101)", "has 101 elements, and --max-num-splits allows 100"),
@@ -355,7 +355,7 @@ def test_a_wrong_call_of_next(run_flow: Any, how: str, message: str) -> None:
 def test_a_step_that_returns_before_its_next(run_flow: Any) -> None:
     start = indent('self.items = [1]\nif self.items:\n    return\nself.next(self.work, foreach="items")', " " * 12)
     result = run_flow(SHORT.format(start=start), "run", check=False)
-    assert "Step start ended without calling next" in result.stdout
+    assert "ended without saying where the flow goes" in result.stdout
 
 
 def test_one_worker_is_sequential_and_in_order(run_flow: Any) -> None:
