@@ -107,6 +107,12 @@ def test_colour(project: Path, waiting: list[str], env: dict[str, str], colour: 
     assert re.search(rb"\x1b\[\d+A", screen.received), "there was a view"
 
 
+def test_a_wrong_setting_is_told_before_there_is_a_run(run_flow: Any) -> None:
+    result = run_flow(WAITING, "run", env={"METAFLOW_COLOR": "pink"}, check=False)
+    assert result.returncode in (1, 2) and result.stdout == ""
+    assert "METAFLOW_COLOR" in result.stderr and "Traceback" not in result.stderr
+
+
 def test_a_terminal_that_can_only_print(project: Path, waiting: list[str]) -> None:
     (project / "go").touch()
     screen = Screen(waiting, env={"TERM": "dumb"})

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from metaflow_core import settings
 from metaflow_core.cli.flow import FlowContext
 from metaflow_core.engine.next_commands import Commands, SessionCommands, ShellCommands
 from metaflow_core.engine.showing import Showing
@@ -23,6 +24,7 @@ def json_log_option() -> click.Option:
 
 def showing(context: FlowContext, options: Mapping[str, Any]) -> Showing:
     """For the command that is being carried out."""
+    settings.get("COLOR")  # what is wrong with it is told before a run is made
     return Showing(context.quiet, options["json_log"], context.passed_on, _commands(context))
 
 

@@ -474,7 +474,7 @@ class Scheduler:
         def restore() -> None:
             signal.set_wakeup_fd(old_wakeup)
             for number, handler in old.items():
-                signal.signal(number, handler)
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: it was not set by Python
             os.close(woken)
             os.close(wake)
 

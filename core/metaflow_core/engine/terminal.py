@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 
-# Sequences of colour (`ESC [ ... m`) may pass. All others move the cursor, or change the terminal.
-_ESCAPE = re.compile(r"\x1b(?:\[(?![\d;:]*m)[0-?]*[ -/]*[@-~]?|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[()#%].?|[^\[\]]|$)")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]")
+# Sequences of colour (`ESC [ ... m`) may pass. All others move the cursor, or change the terminal. They are compiled
+# when they are used, because most runs do without.
+_ESCAPE = r"\x1b(?:\[(?![\d;:]*m)[0-?]*[ -/]*[@-~]?|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[()#%].?|[^\[\]]|$)"
+_CONTROL = r"[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]"
 END = "\x1b[0m"
 
 
@@ -33,7 +34,7 @@ def harmless(text: str) -> str:
         return text
     text = text.rstrip("\r").rpartition("\r")[2]
     if "\x1b" in text:
-        text = _ESCAPE.sub("", text)
+        text = re.sub(_ESCAPE, "", text)
         if "\x1b" in text:
             text += END
-    return _CONTROL.sub("", text)
+    return re.sub(_CONTROL, "", text)
