@@ -108,6 +108,16 @@ def show(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def masked(text: str) -> str:
+    """``text`` without the passwords in the addresses it contains.
+
+    >>> masked("postgresql://anne:secret@db/metaflow")
+    'postgresql://anne:***@db/metaflow'
+    """
+    text = re.sub(r"(\w://[^\s:/@]*):[^\s/]*@", r"\1:***@", text)
+    return re.sub(r"([?&](?:password|sslpassword|secret|token|key)=)[^&\s]+", r"\1***", text)
+
+
 def _is_utf8(text: str) -> bool:
     try:
         text.encode()

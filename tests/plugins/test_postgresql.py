@@ -341,6 +341,17 @@ def test_a_server_that_is_down(project: Path, run_flow: Any) -> None:
         assert "hush" not in shown.stdout + shown.stderr
 
 
+def test_metadata_is_described_without_the_password(anne: str, project: Path, db: PostgreSQL) -> None:
+    from metaflow import default_metadata, get_metadata, metadata
+
+    db.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO PUBLIC")
+    shown = metadata(anne)
+    assert shown == get_metadata() == anne.replace("hush%2Fhush", "***")
+    assert default_metadata().startswith("local@")
+    assert metadata(shown) == shown  # what was described can be chosen again
+    default_metadata()
+
+
 def test_settings_of_libpq_hold(anne: str, team_database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(MetadataError, match="SSL"):
         PostgreSQL(f"{anne}?sslmode=require")

@@ -7,9 +7,9 @@ import re
 from typing import Any, NamedTuple
 
 from metaflow_core import settings
-from metaflow_core.cli.masked import masked
 from metaflow_core.cli.option_defaults import ALIASES, EXECUTING
 from metaflow_core.errors import MetaflowException
+from metaflow_core.names import masked
 from metaflow_core.settings import PREFIX, SETTINGS
 
 # They concern how processes find each other, and are no settings.

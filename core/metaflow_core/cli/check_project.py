@@ -13,12 +13,12 @@ import pluggy
 
 from metaflow_core import hookspecs, plugins, settings
 from metaflow_core.cli.finding import Finding
-from metaflow_core.cli.masked import masked
 from metaflow_core.cli.status import has_database
 from metaflow_core.errors import MetaflowException
 from metaflow_core.identity import identity
 from metaflow_core.metadata.backend import open_backend
 from metaflow_core.metadata.migrate import version
+from metaflow_core.names import masked
 
 LOW_SPACE_BYTES = 1_000_000_000
 CONTENT = b"written by metaflow doctor, and to be deleted"

@@ -11,8 +11,8 @@ import click
 from metaflow_core import __version__
 from metaflow_core.cli import check_machine, check_project
 from metaflow_core.cli.finding import Finding
-from metaflow_core.cli.masked import masked
 from metaflow_core.errors import MetaflowException
+from metaflow_core.names import masked
 
 Check = Callable[[], Iterator[Finding]]
 

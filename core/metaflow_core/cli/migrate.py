@@ -6,10 +6,10 @@ import sys
 
 import click
 
-from metaflow_core.cli.masked import masked
 from metaflow_core.cli.status import has_database
 from metaflow_core.errors import CommandException
 from metaflow_core.metadata.backend import open_backend
+from metaflow_core.names import masked
 
 MOST_NAMES = 10
 

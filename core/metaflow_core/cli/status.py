@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from metaflow_core import __version__, settings
-from metaflow_core.cli.masked import masked
 from metaflow_core.cli.table import print_table
 from metaflow_core.errors import MetaflowException
 from metaflow_core.identity import identity, user
 from metaflow_core.metadata.backend import Backend, open_backend
+from metaflow_core.names import masked
 from metaflow_core.settings import PREFIX
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import os
 from metaflow_core import settings
 from metaflow_core.errors import MetaflowException
 from metaflow_core.metadata.backend import Backend, backend_in, open_backend
-from metaflow_core.names import show
+from metaflow_core.names import masked, show
 
 SQLITE = "sqlite:///"
 DATABASE = "metaflow.db"
@@ -62,12 +62,15 @@ def metadata(ms: str) -> str:
 
 
 def get_metadata() -> str:
-    """The description of the metadata that is read: ``local@DIRECTORY``, or the URL of the database."""
+    """The description of the metadata that is read: ``local@DIRECTORY``, or the URL of the database.
+
+    A password is not shown; :func:`metadata` takes the description all the same, for what was read before.
+    """
     url = backend().metadata_url
     folder, file = os.path.split(url.removeprefix(SQLITE))
     if url.startswith(SQLITE) and file == DATABASE and os.path.basename(folder) == settings.FOLDER:
         return f"local@{os.path.dirname(folder)}"
-    return url
+    return masked(url)
 
 
 def default_metadata() -> str:
@@ -104,6 +107,11 @@ def _in_folder(place: str) -> Backend:
 
 
 def _at_url(url: str) -> Backend:
+    if "***" in url:
+        known = (
+            candidate for candidate in (open_backend(), *_opened.values()) if masked(candidate.metadata_url) == url
+        )
+        url = next((candidate.metadata_url for candidate in known), url)
     storage = None
     if url.startswith(SQLITE):
         path = os.path.abspath(url.removeprefix(SQLITE))
