@@ -1,7 +1,9 @@
 new_inputs <- function(positions, branches) {
+  few <- length(positions) <= 256L # of more, what was read is not kept: a loop over all of them needs one at a time
   inputs <- lapply(positions, function(position) {
-    input <- new.env(hash = FALSE, parent = emptyenv()) # there may be very many
+    input <- new.env(hash = FALSE, parent = emptyenv())
     input$.position <- position
+    if (few) input$.values <- new.env(parent = emptyenv())
     class(input) <- "metaflow_input"
     input
   })
@@ -12,11 +14,7 @@ new_inputs <- function(positions, branches) {
 
 input_get <- function(input, name) {
   values <- .subset2(input, ".values")
-  if (is.null(values)) {
-    values <- new.env(parent = emptyenv())
-    assign(".values", values, envir = input)
-  }
-  value <- get0(name, envir = values, inherits = FALSE, ifnotfound = absent)
+  value <- if (is.null(values)) absent else get0(name, envir = values, inherits = FALSE, ifnotfound = absent)
   if (!identical(value, absent)) return(value)
   position <- .subset2(input, ".position")
   value <- switch(name,
@@ -24,7 +22,7 @@ input_get <- function(input, name) {
     index = call_core("input_index", position),
     call_core("input_get", position, name)
   )
-  assign(name, value, envir = values)
+  if (!is.null(values)) assign(name, value, envir = values)
   value
 }
 

@@ -44,6 +44,8 @@ FLOW = """
 def test_a_gang_runs_at_once_and_knows_its_members(run_flow: Any) -> None:
     result = run_flow(FLOW, "run", "--max-workers", "3")
     assert "[('127.0.0.1', 3, 0), ('127.0.0.1', 3, 1), ('127.0.0.1', 3, 2)]" in result.stdout
+    tried = run_flow("flow.py", "spin", "train").stdout
+    assert re.search(r"self.place = \('127.0.0.1', 3, \d\)", tried), "a member alone, on the inputs that it had"
 
 
 def test_a_gang_needs_as_many_workers(run_flow: Any) -> None:
