@@ -161,7 +161,9 @@ def command_line(flow: FlowDef) -> click.Group:
     """The click group of a flow: the options before the command, and the commands."""
     options: list[click.Parameter] = [
         click.Option(["--quiet"], is_flag=True, help="No banners, and at a terminal no view of the steps."),
-        click.Option(["--metadata"], metavar="URL", help="Metadata database: sqlite:///PATH, or local."),
+        click.Option(
+            ["--metadata"], metavar="URL", help="Metadata database: sqlite:///PATH, postgresql://..., or local."
+        ),
         click.Option(["--datastore"], metavar="URL", help="Artifact store: local, s3, gs, azure, a path or a URL."),
         click.Option(
             ["--datastore-root"], metavar="PLACE", help="Directory that holds .metaflow, or where s3, gs or azure is."
