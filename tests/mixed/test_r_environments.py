@@ -259,3 +259,10 @@ def test_python_steps_of_an_r_flow(run_r: Callable, r_project: Path) -> None:
     assert run["py"].environment_info["packages"]["six"] == "1.16.0"
     assert "environment" not in run["start"].environment_info
     assert "1.16.0" in run_r("flow.R", "spin", "py").stdout
+
+
+def test_the_example(run_r: Callable) -> None:
+    from metaflow import Flow
+
+    run_r(Path(__file__).resolve().parents[2] / "examples" / "packages.R", "run")
+    assert set(Flow("PackagesFlow").latest_run["start"].environment_info["packages"]) == {"cli", "rlang"}

@@ -446,3 +446,12 @@ def test_tables_cross_between_versions_of_pandas(run_flow: Callable) -> None:
     assert data.seen_by_new == data.here
     assert data.changed_here == data.here | {"n": ["2", "4", "6"]}
     assert data.changed["c"].dtype == "category" and data.changed["i"].dtype == "Int64"
+
+
+@pytest.mark.slow
+def test_the_example(run_flow: Callable) -> None:
+    from metaflow import Flow
+
+    done = run_flow(Path(__file__).resolve().parents[2] / "examples" / "upgrade.py", "run")
+    assert "pandas 2.2.3 and 3." in done.stdout
+    assert Flow("UpgradeFlow").latest_run.data.same is True
