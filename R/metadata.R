@@ -5,7 +5,7 @@
 #'
 #' @param metadata A directory that holds `.metaflow` (`"local@@/home/anne/project"`, or the path alone), or the URL of a
 #'   database (`"sqlite:////home/anne/project/.metaflow/metaflow.db"`, `"postgresql://..."`).
-#' @return A text that describes what is read from now on; invisibly by those that change it.
+#' @return A text that describes what is read from now on, without a password; invisibly by those that change it.
 #' @examples
 #' \dontrun{
 #' set_metadata("local@@/home/anne/project")

@@ -145,6 +145,38 @@ class DatabaseContract:
             _add_flow(db, "again")
         assert _flows(other) == ["again"]
 
+    def test_a_shared_transaction_is_one_too(self, db: Database, other: Database) -> None:
+        with db.transaction(shared=True):
+            _add_flow(db, "a")
+            assert _flows(other) == []
+        with pytest.raises(ZeroDivisionError), db.transaction(shared=True):
+            _add_flow(db, "b")
+            raise ZeroDivisionError
+        assert _flows(db) == _flows(other) == ["a"]
+
+    def test_no_other_transaction_begins_during_one_that_is_not_shared(self, db: Database, other: Database) -> None:
+        entered = threading.Event()
+
+        def enter() -> None:
+            with other.transaction(shared=True):
+                entered.set()
+
+        with db.transaction():
+            thread = threading.Thread(target=enter)
+            thread.start()
+            assert not entered.wait(0.2)
+        thread.join()
+        assert entered.is_set()
+
+    def test_after_a_rest_it_goes_on(self, db: Database) -> None:
+        _add_flow(db, "a")
+        db.rest()
+        assert _flows(db) == ["a"]
+        with db.transaction():
+            db.rest()
+            _add_flow(db, "b")
+        assert _flows(db) == ["a", "b"]
+
     def test_without_a_transaction_each_statement_counts_at_once(self, db: Database, other: Database) -> None:
         _add_flow(db, "a")
         assert _flows(other) == ["a"]
