@@ -124,3 +124,32 @@ def test_an_inner_foreach_is_finished_before_the_next_element_of_the_outer_one()
     }
     once = ["outer", "inner", "inner", "inner_join"]
     assert [work.step for work in run(Plan(nested), results)] == ["start", *once, *once, "outer_join", "end"]
+
+
+GANGS = flow(
+    ("start", Transition("split", ("a", "b")), 1),
+    ("a", Transition("parallel", ("gang",), num_parallel=2), 1),
+    ("gang", Transition("linear", ("gathered",)), 1),
+    ("gathered", Transition("linear", ("join",)), 2),
+    ("b", Transition("linear", ("join",)), 1),
+    ("join", Transition("linear", ("end",)), 2),
+    ("end", None, 1),
+)
+
+
+def test_a_gang_waits_for_room_for_all_of_it_and_so_does_what_is_behind() -> None:
+    plan = Plan(GANGS)
+    plan.start(0)
+    assert plan.next(0.0) is not None
+    plan.finished(1, "1", [], {"kind": "split", "targets": ["a", "b"]})
+    a = plan.next(0.0, free=2)
+    assert a is not None and a.step == "a"
+    plan.finished(2, "2", a.frames, {"kind": "parallel", "targets": ["gang"], "num_splits": 2})
+    assert plan.next(0.0, free=1) is None
+    found = [plan.next(0.0, free=2), plan.next(0.0, free=1), plan.next(0.0, free=0)]
+    assert [work and work.step for work in found] == ["gang", "gang", "b"]
+    members = [work for work in found[:2] if work is not None]
+    plan.retry([member.again() for member in members], 5.0)
+    assert plan.next(6.0, free=1) is None
+    again = [plan.next(6.0, free=2), plan.next(6.0, free=1)]
+    assert [work and (work.attempt, work.frames[-1][2]) for work in again] == [(1, 0), (1, 1)]

@@ -215,5 +215,5 @@ TWO = """
 
 
 def test_gangs_do_not_begin_in_part(run_flow: Any) -> None:
-    """With room for one and a half, two halves would wait for each other."""
-    run_flow(TWO, "run", "--max-workers", "3")
+    """One worker after the other gets free: the halves of two gangs would wait for each other."""
+    run_flow(TWO, "run", "--max-workers", "2")
