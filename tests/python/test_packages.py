@@ -400,7 +400,9 @@ def test_a_run_without_a_package_imports_nothing_for_it(project: Path) -> None:
     )
     imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
     assert "metaflow_core.engine.run" in imported
-    assert not {"pathspec", "tarfile", "metaflow_core.engine.package", "metaflow_core.results.code"} & imported
+    assert (
+        not {"pathspec", "tarfile", "tempfile", "metaflow_core.engine.package", "metaflow_core.results.code"} & imported
+    )
 
 
 def test_a_task_that_was_taken_over_has_the_code_of_the_run_in_which_it_ran(project: Path, run_flow: Any) -> None:
