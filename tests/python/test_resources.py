@@ -73,6 +73,14 @@ def test_memory_is_limited_and_the_error_says_so(run_flow: Any, launcher: str) -
     assert (error.type, said in error.exception) == ("MemoryError", True)
 
 
+def test_memory_that_is_used_up_bit_by_bit(run_flow: Any) -> None:
+    body = "self.kept = 'small'; self.bits = []; [self.bits.append(bytes(1000)) for _ in range(10**7)]"
+    result = run_flow(asking("@resources(memory=200)", body), "run", env=ENFORCED, check=False)
+    assert "Step start may allocate 200 MB" in result.stdout
+    task = Run("Asking/1")["start"].task
+    assert (task.exception.type, task.data.kept) == ("MemoryError", "small")
+
+
 def test_numpy_and_catch(run_flow: Any) -> None:
     body = "import numpy; self.x = numpy.ones(600 << 17)"
     run_flow(asking("@catch(var='why')\n        @resources(memory=200)", body), "run", env=ENFORCED)

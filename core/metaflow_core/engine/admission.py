@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from metaflow_core import settings
 from metaflow_core.decorators.interface import Needs
 from metaflow_core.decorators.resolve import step_decorators
 from metaflow_core.engine.interface import Share
@@ -109,10 +108,8 @@ class Admission:
         return ""
 
 
-def admission_for(flow: FlowDef) -> Admission | None:
-    """None when resources are a hint. ``MetaflowException`` for a step that asks for more than there is."""
-    if not settings.get("ENFORCE_RESOURCES"):
-        return None
+def admission_for(flow: FlowDef) -> Admission:
+    """For this machine. ``MetaflowException`` for a step that asks for more than it has."""
     needs = {}
     for step in flow:
         found = [asked for asked in (decorator.needs for decorator in step_decorators(step)) if asked is not None]

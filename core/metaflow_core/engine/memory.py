@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import re
+import resource  # here, because there may be no memory left to load it later
 
 from metaflow_core import settings
 from metaflow_core.decorators.resolve import step_decorators
 from metaflow_core.graph.model import StepDef
 
 # What R, C++ and libraries say; exceptions of Python are known by their class.
-_SHORTAGE = re.compile(
-    "cannot allocate|could not allocate|unable to allocate|memory exhausted|bad_alloc|out of memory", re.IGNORECASE
+_SHORTAGE = (
+    "cannot allocate",
+    "could not allocate",
+    "unable to allocate",
+    "memory exhausted",
+    "bad_alloc",
+    "out of memory",
 )
 
 
 def is_shortage(error: BaseException) -> bool:
     """Whether the error is about memory that can't be had."""
-    return isinstance(error, MemoryError) or _SHORTAGE.search(str(error)) is not None
+    if isinstance(error, MemoryError):
+        return True
+    text = str(error).lower()
+    return any(words in text for words in _SHORTAGE)
 
 
 def explained(error: BaseException, step: StepDef) -> str:
@@ -26,8 +34,6 @@ def explained(error: BaseException, step: StepDef) -> str:
     """
     if not is_shortage(error):
         return ""
-    import resource
-
     global _lifted
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if soft != hard:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from metaflow_core import identity
 from metaflow_core import settings as project_settings
 from metaflow_core.decorators.resolve import flow_decorators, has_secrets
-from metaflow_core.engine.admission import Admission, admission_for
 from metaflow_core.engine.interface import Compute, Place, TaskRequest
 from metaflow_core.engine.masking import Mask, MaskChannel
 from metaflow_core.engine.plan import Plan
@@ -35,6 +34,7 @@ from metaflow_core.plugins import hook
 from metaflow_core.values import encode
 
 if TYPE_CHECKING:
+    from metaflow_core.engine.admission import Admission
     from metaflow_core.engine.environments import StepEnvironment
     from metaflow_core.engine.exit_hooks import ExitHooks
     from metaflow_core.engine.package import Package
@@ -75,7 +75,11 @@ class Processes:
 
 def open_processes(flow: FlowDef, backend: Backend, options: RunOptions) -> Processes:
     """Prepare the languages of the flow, and fork the process that runs its tasks. Before anything is opened."""
-    admission = admission_for(flow)
+    admission = None
+    if project_settings.get("ENFORCE_RESOURCES"):
+        from metaflow_core.engine.admission import admission_for
+
+        admission = admission_for(flow)
     masks = MaskChannel() if any(map(has_secrets, flow)) else None
     settings = TaskSettings(options.limits.max_num_splits, options.namespace, options.flow_options, masks)
     settings.libraries = {

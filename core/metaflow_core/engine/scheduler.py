@@ -9,17 +9,15 @@ import time
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metaflow_core import settings
 from metaflow_core.clock import now
 from metaflow_core.decorators.interface import StepDecorator
 from metaflow_core.decorators.resolve import step_decorators
-from metaflow_core.engine.admission import Admission
 from metaflow_core.engine.gangs import Gangs, Member
 from metaflow_core.engine.interface import Place, TaskRequest, TaskStarted
 from metaflow_core.engine.masking import Mask, MaskChannel
-from metaflow_core.engine.memory import memory_limits
 from metaflow_core.engine.output import LineSplitter
 from metaflow_core.engine.plan import Plan, Work
 from metaflow_core.engine.report import Report
@@ -29,6 +27,9 @@ from metaflow_core.metadata import recording
 from metaflow_core.metadata.backend import Backend
 from metaflow_core.metadata.recording import RunRow
 from metaflow_core.store.logs import LogWriter, Stream, log_key
+
+if TYPE_CHECKING:
+    from metaflow_core.engine.admission import Admission
 
 READ_SIZE = 1 << 16
 PIPE_SIZE = 1 << 20  # of the largest pipe that Linux gives without privileges
@@ -416,6 +417,8 @@ class Scheduler:
             return f"Step {step} ran longer than its @timeout and did not stop when asked, so it was killed."
         if code >= 0:
             return f"The process of step {step} ended with exit code {code} before the step was finished."
+        from metaflow_core.engine.memory import memory_limits
+
         limits = memory_limits(self.flow[step])
         try:
             name = signal.Signals(-code).name
