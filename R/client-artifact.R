@@ -6,6 +6,7 @@ artifact_members <- list(
     new_object(all_but_last(x), attr(x, "scope"), attr(x, "attempt"))
   },
   data = function(x) load_artifact(artifact_members$parent(x), last_part(x)),
+  select = function(x) function(...) load_artifact(artifact_members$parent(x), last_part(x), c(...)),
   size = function(x) field(x, "size"),
   sha = function(x) field(x, "sha"),
   type = function(x) field(x, "type"),
@@ -26,6 +27,7 @@ artifact_members <- list(
 #' - `tags`, `user_tags`, `system_tags`, `origin_pathspec`: as of a [run][run_client].
 #'
 #' @section Methods:
+#' - `select("date", "price")`: a data frame of these columns alone; the others are not read.
 #' - `is_in_namespace()`, `summary()`.
 #'
 #' @param ... A pathspec; or a task and the name of an artifact.

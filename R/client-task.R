@@ -34,9 +34,15 @@ artifacts_of <- function(task) {
   child_list(task, call_core("client_artifact_names", task), "artifact", paste("artifacts of", task))
 }
 
-load_artifact <- function(task, name) {
+load_artifact <- function(task, name, columns = NULL) {
   if (inherits(name, "artifact")) name <- name$id
-  call_core("client_load", task, check_name(name))
+  if (!is.null(columns) && (!is.character(columns) || anyNA(columns))) {
+    stop_metaflow(
+      paste0("select() takes names of columns, such as select(\"date\", \"price\"), not ", show_value(columns), "."),
+      class = "metaflow_invalid_argument"
+    )
+  }
+  call_core("client_load", task, check_name(name), columns)
 }
 
 # What ended a task, as a condition: conditionMessage() and stop() take it.

@@ -172,8 +172,8 @@ def _artifact_names(task: Any) -> Any:
     return StrSexpVector([name for name in _found(task)._names() if not name.startswith("_")])
 
 
-def _load(task: Any, name: Any) -> Any:
-    """The value of an artifact, as R has it."""
+def _load(task: Any, name: Any, columns: Any) -> Any:
+    """The value of an artifact, as R has it; of a table some columns alone, when they are named."""
     from metaflow_core.errors import MetaflowNotFound
     from metaflow_core.results import messages
 
@@ -184,7 +184,7 @@ def _load(task: Any, name: Any) -> Any:
     artifact = found._child(text(name))
     if artifact is None:
         raise MetaflowNotFound(messages.no_artifact(found.pathspec, text(name), found.data))
-    value = artifact.load("r")
+    value = artifact.load("r", strings(columns) or None)
     return value if is_sexp(value) else to_r(value)
 
 

@@ -103,3 +103,34 @@ def test_python_reads_a_run_object_of_r_as_its_pathspec(run_r, run_flow, r_proje
     run = Run("KeepFlow/1")
     assert Run(run.data.source).successful
     assert '[1] "completed"' in next(iter(run["end"])).stdout
+
+
+def test_columns_of_a_table_that_either_language_wrote(run_r, run_flow, r_project):
+    table = "data.frame(x = 1:200000, y = seq(0, 1, length.out = 200000), z = rep(c('a', 'b'), 100000))"
+    run_r(
+        f"""
+        library(metaflow)
+        metaflow("TableFlow") |>
+          step(step = "start", r_function = function(self) self$table <- {table}, next_step = "end") |>
+          step(step = "end") |>
+          run()
+        """,
+        "run",
+    )
+    look = """
+        library(metaflow)
+        set_namespace(NULL)
+        artifact <- flow_client$new("TableFlow")$latest_run$artifacts$table
+        found <- artifact$select("z", "x")
+        stopifnot(identical(names(found), c("z", "x")), identical(found$x, 1:200000), is.data.frame(found))
+        cat(tryCatch(artifact$select("zz"), metaflow_not_found = conditionMessage), "\n")
+        cat(tryCatch(artifact$select(3), metaflow_error = conditionMessage), "\n")
+    """
+    printed = run_r(look, name="look.R").stdout
+    assert "The table has no column 'zz'. Did you mean 'z'?" in printed
+    assert "select() takes names of columns" in printed
+
+    from metaflow_core.results import Flow, namespace
+
+    namespace(None)
+    assert list(Flow("TableFlow").latest_run["end"].task["table"].select("y").columns) == ["y"]

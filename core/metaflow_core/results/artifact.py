@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -93,13 +94,25 @@ class DataArtifact(MetaflowObject):
         """The value."""
         return self.load()
 
-    def load(self, language: str = "python") -> Any:
-        """The value as ``language`` has it. ``UnreadableArtifact`` when the stored data is damaged or refused."""
+    def select(self, *columns: str) -> Any:
+        """A table with these columns alone; the others are not read.
+
+            >>> Task("TrainFlow/5/start/1")["sales"].select("date", "price")  # doctest: +SKIP
+
+        ``MetaflowNotFound`` when a column is not there, ``UnreadableArtifact`` when the artifact is no table.
+        """
+        return self.load(columns=columns)
+
+    def load(self, language: str = "python", columns: Sequence[str] | None = None) -> Any:
+        """The value as ``language`` has it, of a table only ``columns`` when they are given.
+
+        ``UnreadableArtifact`` when the stored data is damaged or refused.
+        """
         from metaflow_core.values import decode, losses
 
         try:
             with losses.about(f"the artifact {self.pathspec}"):
-                value = decode(self._stored(), language=language)
+                value = decode(self._stored(), language=language, columns=columns)
         except MetaflowException as error:
             error.message = f"{self.pathspec}: {error.message}"
             raise

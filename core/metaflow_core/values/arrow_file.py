@@ -169,7 +169,7 @@ def read(payload: memoryview) -> Tree:
     buffer = pa.py_buffer(payload)
     try:
         reader = pa.ipc.open_file(pa.BufferReader(buffer))
-        header = _header(reader.schema)
+        header = header_of(reader.schema)
         table = reader.read_all()
         table.validate(full=len(payload) <= _CHECKED)
     except (pa.ArrowException, OSError, EOFError) as error:
@@ -179,7 +179,7 @@ def read(payload: memoryview) -> Tree:
         ) from error
     writable = not payload.readonly
     if header["layout"] == "table":
-        arrays = [_single(column) for column in table.columns]
+        arrays = [single(column) for column in table.columns]
         item = header["tree"]
     elif header["layout"] == "parts":
         item = structure.loads(table.column(0)[0].as_py())
@@ -194,7 +194,7 @@ def read(payload: memoryview) -> Tree:
     return structure.from_json(item, get)
 
 
-def _header(schema: pa.Schema) -> dict[str, Any]:
+def header_of(schema: pa.Schema) -> dict[str, Any]:
     text = (schema.metadata or {}).get(HEADER)
     if text is None:
         raise UnreadableArtifact("The artifact's stored data is an Arrow file that was not written as an artifact.")
@@ -203,10 +203,10 @@ def _header(schema: pa.Schema) -> dict[str, Any]:
     return dict(header)
 
 
-def _single(column: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+def single(column: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     return column.chunk(0) if column.num_chunks == 1 else column
 
 
 def _part(column: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     rows = [chunk.flatten() for chunk in column.chunks if chunk.null_count == 0]
-    return _single(pa.chunked_array(rows, type=column.type.value_type))
+    return single(pa.chunked_array(rows, type=column.type.value_type))

@@ -10,7 +10,7 @@ from metaflow_core.values import structure
 from metaflow_core.values.encoded import Stored
 from metaflow_core.values.node import Node, Tree
 
-_TABLES = frozenset({"dataframe", "polars.frame", "arrow.table", "arrow.batch"})
+TABLES = frozenset({"dataframe", "polars.frame", "arrow.table", "arrow.batch"})
 _WRAPPED = frozenset({"series", "index", "pandas.array", "polars.series"})
 
 
@@ -27,7 +27,7 @@ def to_arrow(stored: Stored, tree: Tree) -> Any:
         return pa.scalar(tree.value) if not isinstance(tree.value, list) else pa.scalar(_text(tree))
     if tree.kind == "opaque":
         return pa.scalar(_bytes(tree), pa.large_binary())
-    if tree.kind in _TABLES:
+    if tree.kind in TABLES:
         return table(tree)
     if tree.kind in _WRAPPED:
         inner = tree.value[0] if isinstance(tree.value, list) else tree.value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from metaflow_core.errors import MetaflowException, UnreadableArtifact
@@ -15,14 +16,14 @@ if TYPE_CHECKING:
 _SCALARS = frozenset({"null", "bool", "int", "float", "str"})
 
 
-def decode(stored: Stored, *, language: str = "python") -> Any:
-    """The value that was stored, in ``language``.
+def decode(stored: Stored, *, language: str = "python", columns: Sequence[str] | None = None) -> Any:
+    """The value that was stored, in ``language``; of a table only ``columns``, when they are given.
 
     A value whose form is typed is read without executing anything; an opaque one may execute code unless the
     setting ``METAFLOW_OPAQUE_ARTIFACTS`` is ``refuse``. Raises ``UnreadableArtifact`` when the stored data
     is damaged, refused, of a newer format, or needs what is not installed.
     """
-    tree = tree_of(stored)
+    tree = tree_of(stored, columns)
     if language == "python":
         from metaflow_core.values.python_value import from_foreign_tree, from_tree
 
@@ -47,10 +48,14 @@ def decode(stored: Stored, *, language: str = "python") -> Any:
         raise _damaged(error) from error
 
 
-def tree_of(stored: Stored) -> Tree:
+def tree_of(stored: Stored, columns: Sequence[str] | None = None) -> Tree:
     """The neutral tree of what was stored. Executes nothing."""
     try:
-        return _tree(stored)
+        if columns is None:
+            return _tree(stored)
+        from metaflow_core.values.some_columns import with_columns
+
+        return with_columns(stored, columns, lambda: _tree(stored))
     except MetaflowException:
         raise
     except ImportError as error:

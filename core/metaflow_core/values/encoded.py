@@ -29,7 +29,11 @@ class Encoded:
 
 @dataclass(slots=True)
 class Stored:
-    """A stored value, ready to be decoded. ``read`` gives the payload, memory-mapped where the store can."""
+    """A stored value, ready to be decoded.
+
+    ``read`` gives the payload, memory-mapped where the store can. Where that is in the artifact store, ``read(start,
+    end)`` gives a part of it.
+    """
 
     type: str
     language: str
@@ -37,4 +41,4 @@ class Stored:
     fingerprint: str
     size: int
     scalar: bool | int | float | str | None = None
-    read: Callable[[], memoryview] | None = None
+    read: Callable[..., memoryview] | None = None
