@@ -349,3 +349,84 @@ def test_a_failing_mutator_is_shown_by_its_own_lines(flow: Any) -> None:
     assert result.returncode == 1
     assert "The mutator @m of flow F (flow.py, line" in result.stderr and "1 / 0" in result.stderr
     assert "metaflow_core" not in result.stderr and "mutators.py" not in result.stderr
+
+
+KINDS = """
+    class F(FlowSpec):
+        @step
+        def start(self):
+            self.where = "left"
+            self.next(self.choose)
+
+        @chosen
+        @step
+        def choose(self):
+            self.next({"left": self.left, "right": self.right}, condition="where")
+
+        @step
+        def left(self):
+            self.next(self.fan)
+
+        @step
+        def right(self):
+            self.next(self.fan)
+
+        @step
+        def fan(self):
+            self.next(self.one, self.other)
+
+        @step
+        def one(self):
+            self.x = 1
+            self.next(self.join)
+
+        @step
+        def other(self):
+            self.x = 2
+            self.next(self.join)
+
+        @joined
+        @step
+        def join(self, inputs):
+            self.never = True
+            self.next(self.end)
+
+        @step
+        def end(self):
+            pass
+    """
+OF_KINDS = """
+    from metaflow import UserStepDecorator, user_step_decorator
+
+    @user_step_decorator
+    def chosen(step_name, flow, inputs=None, attributes=None):
+        flow.where = "right"
+        yield {}
+
+    @user_step_decorator
+    def noted(step_name, flow, inputs=None, attributes=None):
+        yield
+        flow.noted = step_name
+
+    class joined(UserStepDecorator):
+        def pre_step(self, step_name, flow, inputs=None):
+            def instead(flow, inputs):
+                flow.sum = sum(one.x for one in inputs)
+                flow.merge_artifacts(inputs, exclude=["x", "noted"])
+            return instead
+    """
+
+
+def test_a_switch_is_skipped_and_a_join_replaced_by_decorators_of_a_package(flow: Any, project: Path) -> None:
+    package = project / "team" / "flows"
+    package.mkdir(parents=True)
+    (project / "team" / "__init__.py").touch()
+    (package / "__init__.py").write_text(dedent(OF_KINDS))
+    flow("from team.flows import chosen, joined\n" + dedent(KINDS), "run")
+    run = Run("F/1")
+    assert {step.id for step in run} == {"start", "choose", "right", "fan", "one", "other", "join", "end"}
+    assert run["join"].task.data.sum == 3 and "never" not in run["join"].task
+    assert run.data.where == "right"
+    noted = "from team.flows import chosen, joined\n" + dedent(KINDS).replace("    pass", "    print('end')")
+    flow(noted, "run", "--with", "team.flows.noted")
+    assert Run("F/2")["end"].task.data.noted == "end"
