@@ -128,7 +128,7 @@ def test_interrupted_once(driver: Any, run_flow: Any, project: Path, number: int
     output = run.end()
     assert run.process.returncode == 1
     assert re.search(r"Interrupted: stopping [23] running tasks\. Again to kill\.", output)
-    assert output.endswith("Workflow interrupted.\n")
+    assert re.search(r" Workflow interrupted\.\nResume: .* flow\.py resume.*\n\Z", output)
     assert "Traceback" not in output
     assert not any(map(alive, (run.launcher, *run.tasks)))
     assert Run("Waiting/1").status == "interrupted"
@@ -158,7 +158,7 @@ def test_interrupt_of_the_whole_terminal(driver: Any) -> None:
     os.killpg(run.process.pid, signal.SIGINT)
     output = run.end()
     assert "KeyboardInterrupt" not in output
-    assert output.endswith("Workflow interrupted.\n")
+    assert re.search(r" Workflow interrupted\.\nResume: .* flow\.py resume.*\n\Z", output)
 
 
 def test_killed_driver(driver: Any, run_flow: Any, project: Path) -> None:
@@ -179,7 +179,7 @@ def test_killed_launcher(driver: Any, run_flow: Any, project: Path) -> None:
     output = run.end()
     assert run.process.returncode == 1
     assert "The process that starts tasks was killed" in output
-    assert output.endswith("Workflow failed.\n")
+    assert re.search(r" Workflow failed\.\nFailed: [\s\S]*\nResume: .* flow\.py resume.*\n\Z", output)
     assert "Traceback" not in output
     wait_until(lambda: not any(map(alive, run.tasks)))
     check_resume(run_flow, project)
@@ -191,7 +191,7 @@ def test_killed_launcher_and_retries(driver: Any) -> None:
     output = run.end()
     assert run.process.returncode == 1
     assert "Traceback" not in output
-    assert output.endswith("Workflow failed.\n")
+    assert re.search(r" Workflow failed\.\nFailed: [\s\S]*\nResume: .* flow\.py resume.*\n\Z", output)
 
 
 MANY = """
