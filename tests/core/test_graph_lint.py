@@ -197,7 +197,9 @@ def test_malformed_transitions(broken: Transition, message: str) -> None:
 
 
 def test_advice_is_in_the_language_of_the_flow() -> None:
-    with pytest.raises(LintWarn, match=re.escape('before it: step(step = "join", join = TRUE, ...) with next_step = "end"')):
+    with pytest.raises(
+        LintWarn, match=re.escape('before it: step(step = "join", join = TRUE, ...) with next_step = "end"')
+    ):
         lint(graph("start > a b\na > end\nb > end\nend", language="r"))
 
 
