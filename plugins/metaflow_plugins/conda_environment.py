@@ -114,7 +114,9 @@ class CondaEnvironments:
         return []
 
     def variables(self, lock: Lock, folder: str) -> Mapping[str, str]:
-        return {"CONDA_PREFIX": folder}
+        from metaflow_plugins.python_interpreter import library_path
+
+        return {"CONDA_PREFIX": folder, **library_path()}
 
 
 def find_tool() -> str:

@@ -92,7 +92,9 @@ class PypiEnvironments:
         return []
 
     def variables(self, lock: Lock, folder: str) -> Mapping[str, str]:
-        return {}
+        from metaflow_plugins.python_interpreter import library_path
+
+        return library_path()
 
 
 class UvEnvironments(PypiEnvironments):

@@ -27,6 +27,20 @@ def this_interpreter() -> Interpreter:
     return Interpreter(os.path.realpath(base), platform.python_version())
 
 
+def library_path() -> dict[str, str]:
+    """``LD_LIBRARY_PATH`` for a Python that is started from here, when it has to be another one.
+
+    R puts directories of its own and of the system into it, in which another libpython can be.
+    """
+    home, path = os.environ.get("R_HOME"), os.environ.get("LD_LIBRARY_PATH")
+    if not home or not path:
+        return {}
+    own = {os.path.join(home, "lib"), *os.environ.get("R_LD_LIBRARY_PATH", "").split(os.pathsep)}
+    own |= {"", "/usr/lib", "/usr/local/lib", *glob.glob("/usr/lib/*-linux-gnu")}
+    parts = [part for part in path.split(os.pathsep) if part.rstrip("/") not in own]
+    return {"LD_LIBRARY_PATH": os.pathsep.join(parts)}
+
+
 def find_interpreter(wanted: str | None) -> Interpreter:
     """The Python for a request: a version (``3.11``), a range (``>=3.10``), a path, or None for that of this process.
 
@@ -90,7 +104,13 @@ def _asked(path: str, wanted: str) -> Interpreter:
 
     code = "import sys, platform; print(sys._base_executable, platform.python_version(), sep='\\n')"
     try:
-        done = subprocess.run([path, "-I", "-c", code], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [path, "-I", "-c", code],
+            capture_output=True,
+            text=True,
+            env={**os.environ, **library_path()},
+            check=True,
+        )
         base, version = done.stdout.splitlines()
         return Interpreter(os.path.realpath(base), version)
     except (OSError, subprocess.CalledProcessError, ValueError) as error:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from metaflow_core.errors import StepEnvironmentError
 
+from metaflow_plugins.python_interpreter import library_path
+
 # What changes neither which packages are chosen nor what is in them.
 _OF_MACHINE = ("UV_CACHE_", "UV_CONCURRENT", "UV_HTTP_", "UV_REQUEST_", "UV_LINK_", "UV_NO_CACHE", "UV_PROJECT_ENV")
 
@@ -41,7 +43,7 @@ def run_uv(arguments: Sequence[str], given: str = "", held: int | None = None) -
             text=True,
             encoding="utf-8",
             errors="replace",
-            env={**variables, **index_settings()},
+            env={**variables, **library_path(), **index_settings()},
             pass_fds=[] if held is None else [held],
             check=False,
         )

@@ -242,7 +242,8 @@ def test_python_steps_of_an_r_flow(run_r: Callable, r_project: Path) -> None:
 
     # `six` is imported on top: this program does not need to have it.
     (r_project / "features.py").write_text(
-        "import six\n\ndef build(self):\n    self.six = six.__version__\n    self.rows = len(self.table)\n"
+        "import platform\nimport six\n\ndef build(self):\n    self.six = six.__version__\n"
+        "    self.rows = len(self.table)\n    self.python = platform.python_version()\n"
     )
     source = """
         library(metaflow)
@@ -256,7 +257,10 @@ def test_python_steps_of_an_r_flow(run_r: Callable, r_project: Path) -> None:
     run_r(source, "run")
     run = Flow("MixFlow").latest_run
     assert run.data.text == "1.16.0 3 0.5"
-    assert run["py"].environment_info["packages"]["six"] == "1.16.0"
+    info = run["py"].environment_info
+    assert info["packages"]["six"] == "1.16.0"
+    # R makes programs that it starts look for libpython in directories of the system first.
+    assert info["python_version"] == run["py"].task.data.python
     assert "environment" not in run["start"].environment_info
     assert "1.16.0" in run_r("flow.R", "spin", "py").stdout
 
