@@ -88,7 +88,8 @@ def options_of(*words: str) -> dict[str, Option]:
 def _by_name(params: Iterable[click.Parameter]) -> dict[str, Option]:
     found: dict[str, Option] = {}
     for param in params:
-        if not isinstance(param, click.Option):
+        # Hidden ones are for programs of our own; but configs are hidden where a flow has none, which is not known here.
+        if not isinstance(param, click.Option) or (param.hidden and param.nargs == 1):
             continue
         spelling = max(param.opts, key=len)
         name = spelling.lstrip("-").replace("-", "_")

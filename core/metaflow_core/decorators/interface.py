@@ -138,7 +138,7 @@ class FlowDecorator(Decorator):
         """Refuse a use that can't work, before the run starts."""
 
     def options(self) -> list[Any]:
-        """Click options that the decorator adds before the command."""
+        """Click options that the decorator adds before the command. They do not depend on its arguments."""
         return []
 
     def system_tags(self, options: Mapping[str, Any]) -> list[str]:
