@@ -27,8 +27,8 @@ OLDEST = 14  # the first in which NUMERIC has infinity
 LOCK = 0x6D657461666C6F77  # "metaflow": what transactions lock so as to exclude each other
 # When the server started, and when it last recovered from a crash.
 SERVER = "SELECT pg_postmaster_start_time()::text, (SELECT stats_reset::text FROM pg_stat_bgwriter)"
-# Every statement finds what it needs through an index. Joining whole tables, which the planner likes while it takes them
-# to be small, would make the cost of a search grow with the number of runs.
+# Every statement finds what it needs through an index. To join whole tables, which the planner likes while it takes
+# them for small ones, would make the cost of a search grow with the number of runs.
 PLANNER = "".join(f"SET enable_{way} = off; " for way in ("seqscan", "hashjoin", "mergejoin", "bitmapscan", "memoize"))
 WAITING = "SET lock_timeout = '60s'; SET idle_in_transaction_session_timeout = '10min'"
 DEFAULTS = {"connect_timeout": "10", "keepalives_idle": "60", "application_name": "metaflow"}
@@ -160,12 +160,12 @@ class PostgreSQL:
         server = self._server
         end = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < end:
-            try:
-                [(status,)] = self.execute("SELECT pg_xact_status(CAST(? AS xid8))", (self._transaction,))
-            except MetadataError as error:
-                if "future" in str(error):  # a server that crashed does not know it any more
-                    return False
-                raise
+            # None: a server that crashed does not know it any more.
+            [(status,)] = self.execute(
+                "SELECT CASE WHEN CAST(? AS xid8) < pg_snapshot_xmax(pg_current_snapshot())"
+                " THEN pg_xact_status(CAST(? AS xid8)) END",
+                (self._transaction, self._transaction),
+            )
             if status == "committed" and server == self._server:
                 return True
             if status in ("aborted", None):

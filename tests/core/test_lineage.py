@@ -79,6 +79,7 @@ def rows(reads: Any) -> list[tuple[str, str, str, str]]:
     return [(read.artifact, read.run_pathspec, read.step, read.task) for read in reads]
 
 
+@pytest.mark.both_databases
 def test_reads_of_other_runs_are_known_on_both_sides(run_flow: Any) -> None:
     run_flow(SOURCE, "run", name="source.py")
     run_flow(READER, "run", name="reader.py")

@@ -504,6 +504,7 @@ def test_a_writer_whose_payload_is_removed_writes_it_again(store: Store, monkeyp
     assert Task(f"F/{run.id}/start/1")["x"].data == LARGE
 
 
+@pytest.mark.both_databases
 def test_a_value_that_is_stored_again_at_the_last_moment(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The collector has found that nothing refers to a value; before it removes the value, a task stores it again."""
     store.run(start={"x": LARGE})
@@ -583,6 +584,7 @@ def test_values_of_a_removed_run_that_are_stored_again(store: Store) -> None:
     check_everything(store)
 
 
+@pytest.mark.both_databases
 def test_two_collections_at_once(store: Store) -> None:
     for number in range(40):
         store.run(start={"x": LARGE[number:]}, log=True)
@@ -600,6 +602,7 @@ def test_two_collections_at_once(store: Store) -> None:
 # --- interrupted ---
 
 
+@pytest.mark.both_databases
 def test_killed_at_any_instant_it_loses_nothing(store: Store) -> None:
     """kill -9 again and again: what is referred to stays, and a last collection finds all the rest."""
     shared = LARGE[5:]

@@ -198,6 +198,7 @@ def test_days_are_those_of_the_time_zone(history: Any, monkeypatch: pytest.Monke
         time.tzset()
 
 
+@pytest.mark.both_databases
 def test_numbers_are_compared_exactly(history: Any) -> None:
     big = 2**53
     for value in (big, big + 1, 2**63 - 1, -(2**63) + 1, math.inf, -math.inf, math.nan, 0.1 + 0.2, True):
@@ -228,6 +229,7 @@ def test_numbers_are_compared_exactly(history: Any) -> None:
     assert ids(flow.search(order_by="x")) == list("648912357")
 
 
+@pytest.mark.both_databases
 def test_lost_and_running(history: Any) -> None:
     gone = os.spawnlp(os.P_NOWAIT, "true", "true")
     os.waitpid(gone, 0)
@@ -312,6 +314,7 @@ def test_all_flows(history: Any) -> None:
         everything.search(after="2")
 
 
+@pytest.mark.both_databases
 def test_pages_do_not_shift_while_runs_start(history: Any) -> None:
     for number in range(60):
         history.run(end={"x": number % 7})

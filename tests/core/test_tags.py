@@ -122,6 +122,7 @@ def test_a_text_alone_is_one_tag(run: Run) -> None:
     assert run.user_tags == {"first", "abc"}
 
 
+@pytest.mark.both_databases
 def test_history_tells_who_changed_what_when(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     before = datetime.now(timezone.utc)
     monkeypatch.setenv("METAFLOW_USER", "anne")
@@ -213,6 +214,7 @@ def test_sixteen_processes_of_a_thousand_changes_lose_none(run: Run) -> None:
     assert all(own[name] == [*(once * turns), "added is done"] for name in names)
 
 
+@pytest.mark.both_databases
 def test_a_change_waits_for_another_and_then_sees_it(run: Run, history: Any) -> None:
     run.add_tags([f"t{i}" for i in range(48)])
     other = open_backend()
@@ -235,6 +237,7 @@ def test_a_change_waits_for_another_and_then_sees_it(run: Run, history: Any) -> 
     assert len(refused) == 1 and len(run.user_tags) == 50
 
 
+@pytest.mark.both_databases
 def test_a_change_that_fails_half_way_leaves_nothing(run: Run, history: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     executemany = type(history.db).executemany
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from textwrap import dedent
 
+import pytest
 from metaflow import Flow, Run
 
 FLOW = """
@@ -140,6 +141,7 @@ run.add_tag(f"{me} is done")
 """
 
 
+@pytest.mark.both_databases
 def test_writers_in_both_languages_lose_no_tag(run_r, r_project):
     run_r(FLOW, "run", "--tag", "from outside")
     (r_project / "writer.R").write_text(dedent(R_WRITER))

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 TRAIN = """
 from metaflow import FlowSpec, step
 
@@ -102,6 +104,7 @@ def test_nobody_runs_nothing(run_flow: Any, monkeypatch: Any) -> None:
     assert "user:root" in run_flow("train.py", "run", user="root").stderr
 
 
+@pytest.mark.both_databases
 def test_tags_from_inside_a_running_task(run_flow: Any) -> None:
     script = """
         from metaflow import Flow, FlowSpec, current, step

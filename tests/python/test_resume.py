@@ -113,6 +113,7 @@ def squares(run: Run) -> list[int]:
     return run["end"].task.data.squares
 
 
+@pytest.mark.both_databases
 def test_of_a_foreach_only_the_failed_sibling_runs(fails_at: Any, run_flow: Any, project: Path) -> None:
     fails_at("each2", "run", "--base", "20")
     result = run_flow("flow.py", "resume")
@@ -499,6 +500,7 @@ WIDE = """
 """
 
 
+@pytest.mark.both_databases
 def test_many_tasks_are_taken_over_in_one_go(run_flow: Any) -> None:
     run_flow(WIDE, "run", "--max-workers", "1", check=False)
     said = run_flow("flow.py", "resume", "--dry-run").stdout.splitlines()

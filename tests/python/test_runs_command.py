@@ -76,6 +76,7 @@ def first_column(result: subprocess.CompletedProcess[str]) -> list[str]:
     return [row[0] for row in rows(result)[1:]]
 
 
+@pytest.mark.both_databases
 def test_runs_of_a_flow_and_of_all(metaflow: Command, trained: None, run_flow: Any) -> None:
     found = metaflow("runs")
     assert rows(found) == [

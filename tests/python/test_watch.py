@@ -79,6 +79,7 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.both_databases
 def test_events_of_when_nobody_watched_are_acted_on_once(watch: Watch, trained: None, project: Path) -> None:
     run = Flow("TrainFlow")["1"]
     run.add_tag("production")
