@@ -88,7 +88,7 @@ def options_of(*words: str) -> dict[str, Option]:
 def _by_name(params: Iterable[click.Parameter]) -> dict[str, Option]:
     found: dict[str, Option] = {}
     for param in params:
-        # Hidden ones are for programs of our own; but configs are hidden where a flow has none, which is not known here.
+        # Hidden ones are for programs of our own, but for configs, which are hidden where a flow has none.
         if not isinstance(param, click.Option) or (param.hidden and param.nargs == 1):
             continue
         spelling = max(param.opts, key=len)
