@@ -6,8 +6,8 @@
 #'
 #' @param flow A flow, from [metaflow()].
 #' @param ... Parameters of the flow, and options of the command line in snake case: `tag`, `max_workers`,
-#'   `max_num_splits`, `with`, `namespace` (`NULL` is the global one), `package_code` (see [run_code]), `config` and
-#'   `config_value` (see [config()]), ...
+#'   `max_num_splits`, `json_log`, `with`, `namespace` (`NULL` is the global one), `package_code` (see [run_code]),
+#'   `config` and `config_value` (see [config()]), ...
 #'   Instead of a run, one of these does something else: `resume` (`TRUE`, or the step to resume from; with
 #'   `origin_run_id`, and with `dry_run = TRUE` to be told what would be taken over and what would run), `show = TRUE`,
 #'   `check = TRUE`, `help = TRUE`, `logs`, `dump`, `spin`, `step_functions = "create"`, `argo_workflows = "create"`,
