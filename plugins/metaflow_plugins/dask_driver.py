@@ -74,7 +74,6 @@ class DaskCompute:
                 self._topic,
                 request.key,
                 json.dumps(self._job(request)),
-                {},
                 key=f"{self._topic}-{request.key}",
                 workers=self._places(request.step, needs) if self._workers else None,
                 allow_other_workers=False,

@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import NoReturn
 
 from metaflow_core import settings
 from metaflow_core.engine.interface import Compute, TaskExited, TaskRequest, TaskStarted
@@ -38,8 +39,20 @@ class LocalCompute:
             spawn = settings.get("LAUNCHER") == "spawn"
             Launcher(theirs, run_task, command, spawn, settings.get("TASK_MEMORY_LIMIT")).serve()
         theirs.close()
+        self._attach(ours, pid)
+
+    def serve(self, fd: int, run_task: Callable[[TaskRequest], int]) -> NoReturn:
+        def no_command(request: TaskRequest) -> Sequence[str]:
+            raise NotImplementedError("a task with an interpreter of its own is started elsewhere")
+
+        Launcher(socket.socket(fileno=fd), run_task, no_command, False, settings.get("TASK_MEMORY_LIMIT")).serve()
+
+    def attach(self, fd: int) -> None:
+        self._attach(socket.socket(fileno=fd), None)
+
+    def _attach(self, driver: socket.socket, pid: int | None) -> None:
         self._pid = pid
-        self._socket = ours
+        self._socket = driver
         self._received = b""
         self._requests: dict[str, TaskRequest] = {}
         self._pids: dict[str, int] = {}
@@ -78,7 +91,8 @@ class LocalCompute:
         """The launcher is gone, so nobody would see its tasks end: end them."""
         for pid in self._pids.values():
             signal_group(pid, signal.SIGKILL)
-        end_marked(self._pid, ())
+        if self._pid is not None:
+            end_marked(self._pid, ())
         self._pids.clear()
         reason = "The process that starts tasks was killed, so the task could not go on."
         lost = [TaskExited(request, -9, reason) for request in self._requests.values()]
@@ -91,5 +105,6 @@ class LocalCompute:
 
     def close(self) -> None:
         self._socket.close()  # the launcher sees it, ends what still runs, and exits
-        with suppress(ChildProcessError):
-            os.waitpid(self._pid, 0)
+        if self._pid is not None:
+            with suppress(ChildProcessError):
+                os.waitpid(self._pid, 0)

@@ -40,6 +40,7 @@ COMMANDS = {
     "package": "metaflow_core.cli.package:package",
     "init": "metaflow_core.cli.step:init",
     "step": "metaflow_core.cli.step:step_command",
+    "launch": "metaflow_core.cli.step:launch_command",
     "exit-hook": "metaflow_core.cli.exit_hook:exit_hook_command",
 }
 

@@ -1,7 +1,8 @@
 """One task on a machine that has this package, and nothing else of the flow: ``python -m metaflow_core.cli.job``.
 
 The environment variable ``METAFLOW_JOB`` holds a ``Job`` as JSON. The code package is fetched from the artifact store,
-once per machine and user, and this process becomes the flow's ``step`` command.
+once per machine and user, and this process becomes the flow's ``step`` command; or ``launch``, which runs any number of
+attempts of the run, where ``METAFLOW_JOB_SOCKET`` is a socket to who asks for them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import signal
 import sys
 import tempfile
 
-from metaflow_core.engine.interface import JOB_VARIABLE, Job, TaskRequest
+from metaflow_core.engine.interface import JOB_VARIABLE, SOCKET_VARIABLE, Job, TaskRequest
 from metaflow_core.errors import MetaflowException
 from metaflow_core.metadata.backend import open_backend
 from metaflow_core.metadata.code_packages import unpack
@@ -22,7 +23,6 @@ FOLDER = "METAFLOW_JOB_FOLDER"  # where code packages are unpacked; by default i
 
 def main() -> int:
     """Run the job. Returns only when it can't be started."""
-    _end_with_parent()
     fields = json.loads(os.environ.pop(JOB_VARIABLE))
     job = Job(TaskRequest(*fields[0]), *fields[1:])
     os.environ.update(job.variables)
@@ -36,7 +36,13 @@ def main() -> int:
         return 1
     os.chdir(os.path.join(root, job.folder))
     interpreter = {"python": [sys.executable], "r": ["Rscript"]}[job.language]
-    command = [*interpreter, os.path.join(root, job.script), *job.arguments]
+    socket = os.environ.pop(SOCKET_VARIABLE, None)
+    if socket is None:
+        _end_with_parent()
+        words = [*job.request.as_arguments(), "--claim"]
+    else:
+        words = ["launch", "--run-id", job.request.run_id, "--socket", socket]
+    command = [*interpreter, os.path.join(root, job.script), *job.arguments, *words, *job.task_arguments]
     sys.stdout.flush()
     try:
         os.execvp(command[0], command)

@@ -1,6 +1,9 @@
-"""``step`` and ``init``: one task, anywhere. Back ends call them; people do not need them."""
+"""``step``, ``launch`` and ``init``: tasks, anywhere. Back ends call them; people do not need them."""
 
 from __future__ import annotations
+
+from contextlib import suppress
+from typing import NoReturn
 
 import click
 
@@ -10,10 +13,10 @@ from metaflow_core.decorators.resolve import has_secrets, mutate
 from metaflow_core.engine.interface import TaskRequest
 from metaflow_core.engine.masking import MaskSender, inherited_channel
 from metaflow_core.engine.relay import run_masked
-from metaflow_core.engine.run import RunOptions, create_run, stay_in_project
-from metaflow_core.engine.streams import make_streams
+from metaflow_core.engine.run import RunOptions, create_run, load_codecs, local_compute, stay_in_project
+from metaflow_core.engine.streams import flush_streams, make_streams
 from metaflow_core.engine.task import TaskSettings, run_attempt, runtime_of
-from metaflow_core.errors import AttemptGivenUp, CommandException
+from metaflow_core.errors import AttemptGivenUp, CommandException, PluginError
 from metaflow_core.graph.model import FlowDef
 from metaflow_core.graph.parameter_options import options_for
 from metaflow_core.graph.parameters import ParameterContext, evaluate
@@ -54,10 +57,7 @@ def step_command(
 
         take_configs(context.flow, context.backend, run_id)
     if claim:
-        run = recording.find_run(context.backend.db, context.flow.name, run_id)
-        task = recording.find_task(context.backend.db, run.pk, name, task_id)
-        if not recording.claim_attempt(context.backend.db, task.pk, attempt):
-            raise AttemptGivenUp(f"Attempt {attempt} of {name}/{task_id} was begun elsewhere, or was given up.")
+        _claim(context, TaskRequest(run_id, name, task_id, attempt))
     mutate(context.flow)
     runtime_of(context.flow[name].language).prepare(context.flow.only([name]))  # others may need other packages
     request = TaskRequest(run_id, name, task_id, attempt, max_attempts, fallback)
@@ -68,6 +68,52 @@ def step_command(
         return run_attempt(context.flow, context.backend, settings, request)
 
     return run_masked(work) if channel is None and has_secrets(context.flow[name]) else work(channel)
+
+
+def _claim(context: FlowContext, request: TaskRequest) -> None:
+    db = context.backend.db
+    run = recording.find_run(db, context.flow.name, request.run_id)
+    task = recording.find_task(db, run.pk, request.step, request.task_id)
+    if not recording.claim_attempt(db, task.pk, request.attempt):
+        raise AttemptGivenUp(
+            f"Attempt {request.attempt} of {request.step}/{request.task_id} was begun elsewhere, or was given up."
+        )
+
+
+@click.command("launch", hidden=True)
+@click.option("--run-id", required=True)
+@click.option("--socket", type=int, required=True)
+@click.option("--max-num-splits", type=click.IntRange(min=1), default=100)
+@click.option("--namespace")
+@click.pass_obj
+def launch_command(
+    context: FlowContext, run_id: str, socket: int, max_num_splits: int, namespace: str | None
+) -> NoReturn:
+    """Run attempts of an existing run, as they are asked for: each is a fork of this process."""
+    flow, backend = context.flow, context.backend
+    stay_in_project(backend)
+    if flow.configs:
+        from metaflow_core.cli.configs import take_configs
+
+        take_configs(flow, backend, run_id)
+    mutate(flow)
+    for language in sorted(flow.languages):
+        with suppress(PluginError):  # a worker without R runs steps in Python
+            runtime_of(language).prepare(flow)
+    load_codecs()
+
+    def run_task(request: TaskRequest) -> int:
+        _claim(context, request)
+
+        def work(masks: MaskSender | None) -> int:
+            settings = TaskSettings(max_num_splits, namespace, context.flow_options, masks)
+            return run_attempt(flow, backend, settings, request)
+
+        return run_masked(work) if has_secrets(flow[request.step]) else work(None)
+
+    flush_streams()
+    backend.close()
+    local_compute().serve(socket, run_task)
 
 
 def init(flow: FlowDef) -> click.Command:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 if TYPE_CHECKING:
     from metaflow_core.decorators.interface import EnvironmentRequest, Needs
@@ -163,6 +163,7 @@ class TaskExited(NamedTuple):
 
 
 JOB_VARIABLE = "METAFLOW_JOB"  # of the environment: a job as JSON
+SOCKET_VARIABLE = "METAFLOW_JOB_SOCKET"  # a file descriptor: do not run the job, but those that are asked for there
 
 
 class Job(NamedTuple):
@@ -176,7 +177,8 @@ class Job(NamedTuple):
     script: str  # the flow's file, in the package
     folder: str  # the working directory, in the package
     language: str  # of the flow's file
-    arguments: Sequence[str]  # of the flow's file
+    arguments: Sequence[str]  # of the flow's file, before the command
+    task_arguments: Sequence[str]  # of the command that runs tasks
     variables: Mapping[str, str]  # settings, as environment variables
 
 
@@ -218,6 +220,12 @@ class Compute(Place, Protocol):
         ``run_task(request)`` executes an attempt in a forked process and returns its exit code; ``command(request)``
         is the command line that executes it in a process of its own, for places where a fork can't be had.
         """
+
+    def serve(self, fd: int, run_task: Callable[[TaskRequest], int]) -> NoReturn:
+        """Be the process that starts tasks, for who has the other end of the socket ``fd`` and calls :meth:`attach`."""
+
+    def attach(self, fd: int) -> None:
+        """Instead of :meth:`open`: tasks are started by the process at the other end of the socket ``fd``."""
 
 
 class RemoteCompute(Place, Protocol):

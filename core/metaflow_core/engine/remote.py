@@ -115,7 +115,8 @@ def _describe(
             package.script,
             package.working_directory,
             flow.language,
-            [*arguments, *request.as_arguments(), "--claim", *task_arguments],
+            arguments,
+            task_arguments,
             _variables(backend),
         )
 

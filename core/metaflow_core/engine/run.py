@@ -89,14 +89,10 @@ def open_processes(flow: FlowDef, backend: Backend, options: RunOptions) -> Proc
     here = flow.only(step.name for step in flow if not _has_interpreter(options, step.name))
     for language in sorted(flow.languages):
         runtime_of(language).prepare(here)
-    compute: Compute | None = hook().open_compute(name="local")
-    if compute is None:
-        raise PluginError("No installed plugin runs tasks on this machine. `metaflow doctor` lists the plugins.")
+    compute = local_compute()
 
     stay_in_project(backend)
-    # What every task needs is loaded before the first one is forked.
-    for module in ("encoder", "decoder", "opaque", "python_tree", "python_value"):
-        importlib.import_module(f"metaflow_core.values.{module}")
+    load_codecs()
 
     def run_task(request: TaskRequest) -> int:
         return run_attempt(flow, backend, settings, request)
@@ -126,6 +122,20 @@ def open_processes(flow: FlowDef, backend: Backend, options: RunOptions) -> Proc
         place = Places(compute, remote, {step: name for name, there in steps.items() for step in there})
         options.package_code = True
     return Processes(place, masks, exit_hooks, admission)
+
+
+def local_compute() -> Compute:
+    """What runs tasks on this machine, not yet open."""
+    compute: Compute | None = hook().open_compute(name="local")
+    if compute is None:
+        raise PluginError("No installed plugin runs tasks on this machine. `metaflow doctor` lists the plugins.")
+    return compute
+
+
+def load_codecs() -> None:
+    """What every task needs is loaded before the first one is forked."""
+    for module in ("encoder", "decoder", "opaque", "python_tree", "python_value"):
+        importlib.import_module(f"metaflow_core.values.{module}")
 
 
 def _open_exit_hooks(flow: FlowDef, options: RunOptions) -> ExitHooks | None:
