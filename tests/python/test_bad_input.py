@@ -71,7 +71,7 @@ def refused(result: subprocess.CompletedProcess[str], code: int, *messages: str)
         (("run", "--max-num-splits", "-1"), 2, "-1"),
         (("rum",), 2, "Did you mean 'run'?"),
         (("run", "extra"), 2, "extra"),
-        (("--environment", "moon", "run"), 1, "There is no environment 'moon'"),
+        (("--environment", "moon", "run"), 1, "--environment 'moon' is unknown. Known: conda, local, pypi, r, uv."),
         (("logs", "../../etc/passwd"), 1, ""),
         (("logs", "1/start/1; rm -rf /"), 1, ""),
         (("dump", "1/start/../../x"), 1, ""),

@@ -59,9 +59,11 @@ SURFACE = [
     "user_step_decorator",
 ]
 ERRORS = [
+    "AttemptGivenUp",
     "BadFlowDecoratorException",
     "BadStepDecoratorException",
     "CommandException",
+    "ComputeUnavailable",
     "DuplicateFlowDecoratorException",
     "DuplicateStepDecoratorException",
     "FailureHandledByCatch",

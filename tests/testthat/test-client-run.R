@@ -64,7 +64,8 @@ test_that("a run tells how it went", {
   expect_true(run$finished_at >= run$created_at)
   expect_lt(abs(as.numeric(Sys.time()) - as.numeric(run$created_at)), 3600)
   expect_null(run$origin_pathspec)
-  expect_null(run$code)
+  expect_s3_class(run$code, "metaflow_code")
+  expect_identical(run$code$script_name, "PredictionFlow.py")
   expect_identical(run$parent, flow_client$new("PredictionFlow"))
 
   failed <- flow_client$new("FeatureFlow")$latest_run

@@ -97,7 +97,7 @@ class DataArtifact(MetaflowObject):
     def select(self, *columns: str) -> Any:
         """A table with these columns alone; the others are not read.
 
-            >>> Task("TrainFlow/5/start/1")["sales"].select("date", "price")  # doctest: +SKIP
+            prices = Task("TrainFlow/5/start/1")["sales"].select("date", "price")
 
         ``MetaflowNotFound`` when a column is not there, ``UnreadableArtifact`` when the artifact is no table.
         """
