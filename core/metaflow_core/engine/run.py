@@ -80,6 +80,7 @@ def open_processes(flow: FlowDef, backend: Backend, options: RunOptions) -> Proc
         from metaflow_core.engine.admission import admission_for
 
         admission = admission_for(flow)
+    steps = remote_steps(flow, options.environments)
     masks = MaskChannel() if any(map(has_secrets, flow)) else None
     settings = TaskSettings(options.limits.max_num_splits, options.namespace, options.flow_options, masks)
     settings.libraries = {
@@ -106,7 +107,6 @@ def open_processes(flow: FlowDef, backend: Backend, options: RunOptions) -> Proc
 
     flush_streams()
     exit_hooks = _open_exit_hooks(flow, options)
-    steps = remote_steps(flow)
     compute.open(run_task, command)
     place: Place = compute
     if steps:
