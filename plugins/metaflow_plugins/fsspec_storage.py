@@ -4,6 +4,8 @@ Nothing here renames. An object is uploaded in one operation, which such stores 
 can't do is append: a log is a folder of segments (``1.0.log.~/00000000`` ...) that reading joins. The last one is
 uploaded again with each append until it is large enough for the next to begin, so few objects are made.
 
+A request that the network has lost is repeated for a minute, if the server has answered before.
+
 Every request takes a while, so there are few: what was read or written here once is kept (``read_cache``), and many
 small objects go at a time.
 
@@ -32,6 +34,7 @@ LOGS = "logs/"
 # Above this an object is a file before it is sent, and after it was received, so that memory holds it once at most.
 IN_MEMORY_BYTES = 16 * 1024 * 1024
 AT_A_TIME = 32
+WAIT_SECONDS = 60.0  # for a server that was there before
 # What the file systems behind fsspec call the time at which an object was written.
 WRITTEN = ("mtime", "last_modified", "LastModified", "updated", "modified", "created")
 
@@ -68,6 +71,7 @@ class FsspecStorage(Storage):
         self._root = str(root).rstrip("/")
         self._segments: dict[str, tuple[int, bytearray]] = {}  # the last segment of each log that is written here
         self._cache = ReadCache(url)
+        self._has_answered = False
 
     # --- writing ---------------------------------------------------------------------------------------------------
 
@@ -107,7 +111,7 @@ class FsspecStorage(Storage):
             if len(before) >= SEGMENT_BYTES:
                 number, before = number + 1, bytearray()
             after = before + data
-            self._fs.pipe_file(f"{path}{SEGMENTS}/{number:08d}", bytes(after))
+            self._ask("pipe_file", f"{path}{SEGMENTS}/{number:08d}", bytes(after))
             self._segments[key] = number, after
 
     def _upload(self, file: str, path: str, replace: bool) -> float | None:
@@ -117,10 +121,10 @@ class FsspecStorage(Storage):
 
     def _send(self, file: str, path: str, **options: Any) -> None:
         if os.path.getsize(file) > IN_MEMORY_BYTES:
-            self._fs.put_file(file, path, **options)
+            self._ask("put_file", file, path, **options)
         else:
             with open(file, "rb") as content:
-                self._fs.pipe_file(path, content.read(), **options)
+                self._ask("pipe_file", path, content.read(), **options)
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -144,8 +148,8 @@ class FsspecStorage(Storage):
                     new.write(first)
                     new.flush()
                 else:
-                    self._fs.get_file(path, copy)
-                    if os.path.getsize(copy) != int(self._fs.info(path)["size"]):
+                    self._ask("get_file", path, copy)
+                    if os.path.getsize(copy) != int(self._ask("info", path)["size"]):
                         raise ConnectionError(f"only a part of {key} arrived")
                 with open(copy, "rb", buffering=0) as file:
                     self._cache.keep(key, copy)
@@ -171,13 +175,13 @@ class FsspecStorage(Storage):
 
     def _range(self, path: str, start: int, end: int) -> bytes:
         if start >= end:
-            self._fs.info(path)
+            self._ask("info", path)
             return b""
         try:
-            content: bytes = self._fs.cat_file(path, start=start, end=end)
+            content: bytes = self._ask("cat_file", path, start=start, end=end)
         except OSError as error:
             # A range behind the end of an object, which any range of an empty one is, counts as an error.
-            if isinstance(error, FileNotFoundError) or int(self._fs.info(path).get("size") or 0) > start:
+            if isinstance(error, FileNotFoundError) or int(self._ask("info", path).get("size") or 0) > start:
                 raise
             return b""
         return content
@@ -185,7 +189,7 @@ class FsspecStorage(Storage):
     def _read_log(self, key: str, path: str) -> memoryview:
         with self._errors("read"):
             parts = self._parts(key)
-            content = [self._fs.cat_file(part["name"]) for part in parts if part["size"]]
+            content = [self._ask("cat_file", part["name"]) for part in parts if part["size"]]
         if not parts:
             raise self._missing(key)
         return memoryview(bytearray(b"".join(content)))
@@ -211,13 +215,13 @@ class FsspecStorage(Storage):
         found: dict[str, StoredObject] = {}
         with self._errors("read"):
             for start in starts:
-                for path, info in self._fs.find(start, detail=True).items():
+                for path, info in self._ask("find", start, detail=True).items():
                     if not _is_object(path, info):
                         continue
                     folder, _, _ = path.rpartition("/")
                     key = (folder.removesuffix(SEGMENTS) if folder.endswith(SEGMENTS) else path)[len(self._root) :]
                     key = key.lstrip("/")
-                    info = info or self._fs.info(path)  # `find` may know nothing of a path that is an object
+                    info = info or self._ask("info", path)  # `find` may know nothing of a path that is an object
                     size, modified = int(info["size"] or 0), when_written(info)
                     if key in found:  # a further segment of a log
                         size, modified = size + found[key].size, max(modified, found[key].modified)
@@ -231,7 +235,7 @@ class FsspecStorage(Storage):
         self._segments.pop(key, None)
         self._cache.forget(key)
         with self._errors("change"), suppress(FileNotFoundError):
-            self._fs.rm_file(path)
+            self._ask("rm_file", path)
         if key.startswith(LOGS):
             self._delete_segments(path)
 
@@ -241,6 +245,31 @@ class FsspecStorage(Storage):
     def close(self) -> None:
         self._segments.clear()
 
+    def _ask(self, request: str, *args: Any, **options: Any) -> Any:
+        """A request of the file system of fsspec. Each can be repeated, and is while the network fails.
+
+        A server that has never answered is not waited for: its address may be wrong.
+        """
+        end, pause = time.monotonic() + WAIT_SECONDS, 0.1
+        while True:
+            try:
+                answer = getattr(self._fs, request)(*args, **options)
+            except Exception as error:
+                if not self._is_passing(error):
+                    self._has_answered = self._has_answered or isinstance(error, FileNotFoundError)
+                    raise
+                if not self._has_answered or time.monotonic() + pause > end:
+                    raise
+            else:
+                self._has_answered = True
+                return answer
+            time.sleep(pause)
+            pause = min(5.0, 2 * pause)
+
+    def _is_passing(self, error: BaseException) -> bool:
+        """Whether the same request may succeed a little later."""
+        return isinstance(error, (ConnectionError, TimeoutError))
+
     def _path(self, key: str) -> str:
         return f"{self._root}/{check_key(key)}"
 
@@ -248,14 +277,14 @@ class FsspecStorage(Storage):
         """The object, or the segments of the log; empty when there is none."""
         path = self._path(key)
         with suppress(FileNotFoundError):
-            info: dict[str, Any] = self._fs.info(path)
+            info: dict[str, Any] = self._ask("info", path)
             if info["type"] == "file":
                 return [info]
         return self._find_segments(path) if key.startswith(LOGS) else []
 
     def _find_segments(self, path: str) -> list[dict[str, Any]]:
         try:
-            entries: list[dict[str, Any]] = self._fs.ls(path + SEGMENTS, detail=True)
+            entries: list[dict[str, Any]] = self._ask("ls", path + SEGMENTS, detail=True)
         except FileNotFoundError:
             return []
         objects = (entry for entry in entries if _is_object(entry["name"], entry))
@@ -265,7 +294,7 @@ class FsspecStorage(Storage):
         with self._errors("change"):
             for segment in self._find_segments(path):
                 with suppress(FileNotFoundError):
-                    self._fs.rm_file(segment["name"])
+                    self._ask("rm_file", segment["name"])
 
     def _missing(self, key: str) -> MetaflowDataMissing:
         return MetaflowDataMissing(f"{key} is not in the artifact store {self.url}: it was deleted.")

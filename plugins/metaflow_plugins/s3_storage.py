@@ -1,8 +1,8 @@
 """Artifacts and logs in Amazon S3, or in any server that speaks its protocol: ``s3://bucket/prefix``.
 
 The server is ``METAFLOW_S3_ENDPOINT_URL``, else what botocore finds (``AWS_ENDPOINT_URL_S3``, ``~/.aws/config``);
-credentials are botocore's own: environment, ``~/.aws``, roles of a machine. s3fs repeats a request that failed on the
-way, or that the server was too busy for, up to five times, waiting longer each time.
+credentials are botocore's own: environment, ``~/.aws``, roles of a machine. botocore and s3fs repeat a request that
+failed on the way, or that the server was too busy for, within seconds; what lasts longer is waited for here.
 """
 
 from __future__ import annotations
@@ -47,6 +47,23 @@ class S3Storage(FsspecStorage):
                 self._conditional = False
             return super()._upload(file, path, replace=True)
         return None
+
+    def _is_passing(self, error: BaseException) -> bool:
+        from aiohttp import ClientError
+        from botocore.exceptions import ConnectionError as NotConnected
+        from botocore.exceptions import HTTPClientError
+
+        cause: BaseException | None = error
+        while cause is not None:
+            response: Any = getattr(cause, "response", None)
+            if isinstance(response, dict):
+                status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+                # The answer to the end of an upload in parts was lost, and to repeat that found it done.
+                return status in (429, 500, 502, 503, 504) or _code(cause) == "NoSuchUpload"
+            if isinstance(cause, (NotConnected, HTTPClientError, ClientError)):
+                return True
+            cause = cause.__cause__
+        return super()._is_passing(error)
 
     def clean(self, before: float, dry_run: bool = False) -> tuple[int, int]:
         bucket, _, prefix = self._root.partition("/")
