@@ -198,3 +198,66 @@ print(config_expr(~ a$x))
         "\nconfig_expr(a$x)\n",
     ):
         assert text in out
+
+
+KINDS = """
+library(metaflow)
+half <- function(x) x / 2
+limited <- flow_mutator("limited", mutate = function(flow) {
+  for (step in flow$steps) step$add_decorator(do.call(resources, flow$t$limits))
+})
+end_of_run <- function(run) cat("ended with", run$data$v$x[[2]], "\\n")
+metaflow("KindsFlow", limited, exit_hook(on_success = end_of_run)) |>
+  config("t", default = "a.toml") |>
+  config("y", default = "a.yml") |>
+  config("j", default = "a.json", plain = TRUE) |>
+  config("q", default = "a.sql", plain = TRUE) |>
+  config("v", default_value = '{"x": [1, "y"]}') |>
+  config("none") |>
+  parameter("rate", default = config_expr(half(t$limits$cpu))) |>
+  step(
+    step = "start", next_step = "end", timeout(minutes = config_expr(t$limits$cpu)),
+    r_function = function(self) {
+      cat("files", self$t$limits$cpu, self$y$a, self$j, deparse(self$q), "\\n")
+      cat("values", deparse(self$v$x), is.null(self$none), self$rate, "\\n")
+      tryCatch(self$t$limits$cpu <- 9, error = function(e) cat("refused", conditionMessage(e), "\\n"))
+      mine <- self$t
+      mine$limits$cpu <- 9
+      cat("copy", mine$limits$cpu, self$t$limits$cpu, "\\n")
+    }
+  ) |>
+  step(step = "end") |>
+  run()
+"""
+
+
+def test_kinds_of_files_values_of_the_environment_and_changes(run_r, r_project, printed):
+    (r_project / "a.toml").write_text("[limits]\ncpu = 3\n")
+    (r_project / "b.toml").write_text("[limits]\ncpu = 4\n")
+    (r_project / "a.yml").write_text("a: [1, 2]\n")
+    (r_project / "a.json").write_text("[1, 2]")
+    (r_project / "a.sql").write_text("SELECT\n1")
+    result = run_r(KINDS, "run")
+    found = printed(result)
+    assert line(found, "files") == r'3 1 2 1 2 "SELECT\n1"'
+    assert line(found, "values") == 'list(1L, "y") TRUE 1.5'
+    assert line(found, "refused").startswith("AttributeError: self$t can't be set in step start: it is a parameter, a config")
+    assert line(found, "copy") == "9 3"
+    assert "ended with y" in result.stdout
+
+    environment = {
+        "METAFLOW_FLOW_CONFIG": '{"t": "b.toml", "q": "b.toml"}',
+        "METAFLOW_FLOW_CONFIG_VALUE": '{"v": {"x": [2, "z"]}, "none": {"b": 1}}',
+    }
+    # What is given on the command line counts more.
+    result = run_r("flow.R", "--config-value", "q", "SELECT 2", "run", env=environment)
+    found = printed(result)
+    assert line(found, "files") == '4 1 2 1 2 "SELECT 2"'
+    assert line(found, "values") == 'list(2L, "z") FALSE 2'
+    assert "ended with z" in result.stdout
+    steps = json.loads(run_r("flow.R", "output-raw", env=environment).stdout)["steps"]
+    attributes = {d["name"]: d["attributes"] for d in steps["start"]["decorators"]}
+    assert (attributes["timeout"]["minutes"], attributes["resources"]["cpu"]) == (4, 4)
+    result = run_r("flow.R", "check", env={"METAFLOW_FLOW_CONFIG": '{"z": "b.toml"}'}, check=False)
+    assert result.returncode == 2
+    assert "METAFLOW_FLOW_CONFIG: the flow 'KindsFlow' has no config 'z'. Its configs: t, y," in result.stderr

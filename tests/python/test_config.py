@@ -422,3 +422,66 @@ def test_a_decorator_of_the_flow_depends_on_a_config(run_flow: Any, project: Pat
         value = ("--config-value", "cfg", f'{{"say": "{launcher}"}}')
         assert f"done {launcher}" in run_flow(flow, *value, "run", env={"METAFLOW_LAUNCHER": launcher}).stdout
     assert "] done" not in run_flow("flow.py", "run").stdout
+
+
+def test_where_else_configs_stand_and_that_they_are_inherited(run_flow: Any, project: Path) -> None:
+    flow = """
+        import json
+        from metaflow import Config, FlowMutator, FlowSpec, IncludeFile, JSONType, Parameter, retry, step, timeout
+
+        class limited(FlowMutator):
+            def mutate(self, mutable_flow):
+                for name, one in mutable_flow.steps:
+                    if name in mutable_flow.pick.limited:
+                        one.add_decorator("resources", deco_kwargs=mutable_flow.toml.limits)
+                start, configs = dict(mutable_flow.steps)["start"], dict(mutable_flow.configs)
+                start.add_decorator("environment", deco_kwargs={"vars": configs["pick"].env})
+
+        @limited
+        class Base(FlowSpec):
+            toml = Config("toml", default="a.toml", parser="tomllib.loads")
+            pairs = Config("pairs", default_value="a=1,b=2", parser=lambda text: dict(p.split("=") for p in text.split(",")))
+            pick = Config("pick", default_value={"file": "data.txt", "many": ["x"], "limited": ["end"], "env": {"WHO": "me"}})
+            data = IncludeFile("data", default=pick.file)
+            many = Parameter("many", default=pick.many, type=JSONType)
+
+        class F(Base):
+            @timeout(**Base.toml.timeout)
+            @step
+            def start(self):
+                import os
+                print("values", json.dumps([
+                    self.toml.limits, self.pairs, self.data, self.many, os.environ["WHO"], {**self.pick.env}, "many" in self.pick
+                ]))
+                self.next(self.end)
+
+            @step
+            def end(self):
+                pass
+
+        if __name__ == "__main__":
+            F()
+    """
+    if sys.version_info < (3, 11):
+        flow = flow.replace("tomllib", "tomli")
+    (project / "a.toml").write_text("[limits]\ncpu = 3\n[timeout]\nminutes = 5\n")
+    (project / "b.conf").write_text("[limits]\ncpu = 4\n[timeout]\nminutes = 6\n")
+    (project / "data.txt").write_text("data")
+    (project / "more.txt").write_text("more")
+    expected = [{"cpu": 3}, {"a": "1", "b": "2"}, "data", ["x"], "me", {"WHO": "me"}, True]
+    assert values(run_flow(flow, "run").stdout) == expected
+
+    # A parser reads what is given, whatever the file is called, and the texts of --config-value.
+    pick = '{"file": "more.txt", "many": {}, "limited": [], "env": {"WHO": "you"}}'
+    options = ("--config", "toml", "b.conf", "--config-value", "pairs", "c=3", "--config-value", "pick", pick)
+    expected = [{"cpu": 4}, {"c": "3"}, "more", {}, "you", {"WHO": "you"}, True]
+    assert values(run_flow("flow.py", *options, "run").stdout) == expected
+    assert values(run_flow("flow.py", *options, "run", "--many", "[2]").stdout)[3] == [2]
+
+    def decorators(*before: str) -> dict[str, dict[str, Any]]:
+        steps = json.loads(run_flow("flow.py", *before, "output-raw").stdout)["steps"]
+        return {name: {d["name"]: d["attributes"] for d in one["decorators"]} for name, one in steps.items()}
+
+    plain, other = decorators(), decorators(*options)
+    assert (plain["start"]["timeout"]["minutes"], other["start"]["timeout"]["minutes"]) == (5, 6)
+    assert plain["end"]["resources"]["cpu"] == 3 and "resources" not in other["end"]
