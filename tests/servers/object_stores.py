@@ -102,7 +102,7 @@ def listens(port: int) -> bool:
         return True
 
 
-def _store(port: int) -> ObjectStore:
+def store_at(port: int) -> ObjectStore:
     endpoint = f"http://127.0.0.1:{port}"
     return ObjectStore(
         endpoint,
@@ -141,7 +141,7 @@ def seaweedfs_server(folder: Path) -> Iterator[ObjectStore]:
     command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     command += [f"-dir={folder / 'data'}", f"-s3.config={folder / 's3.json'}", "-volume.max=100"]
     command += [f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={s3}"]
-    store = _store(s3)
+    store = store_at(s3)
 
     def ready() -> bool:
         listens(s3)
@@ -160,7 +160,7 @@ def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStor
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with server(command, tmp_path_factory.mktemp("moto") / "log", lambda: listens(port)):
-        store = _store(port)
+        store = store_at(port)
         store.make_bucket()
         yield store
 

@@ -154,10 +154,13 @@ class Resources(StepDecorator):
     def needs(self) -> Needs:
         """The memory only when the user has said it: the default is meant for machines that are made for the task."""
         cpu, gpu = self.attributes["cpu"], self.attributes["gpu"]
+        disk, shared = self.attributes["disk"], self.attributes["shared_memory"]
         return Needs(
             0 if cpu is None else float(self.number("cpu")),
             float(self.number("memory")) if self._limits_memory else None,
             0 if gpu is None else int(self.number("gpu", whole=True)),
+            None if disk is None else float(self.number("disk")),
+            None if shared is None else float(self.number("shared_memory")),
         )
 
 

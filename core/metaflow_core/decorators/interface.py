@@ -29,6 +29,8 @@ class Needs(NamedTuple):
     cpu: float = 0  # cores
     memory: float | None = None  # MB; None: it was not said
     gpu: int = 0
+    disk: float | None = None  # MB, and so is shared memory: of machines that are made for the task
+    shared_memory: float | None = None
 
 
 class Decorator:

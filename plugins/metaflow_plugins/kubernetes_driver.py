@@ -1,0 +1,305 @@
+"""The driver's side of ``kubernetes_compute``, and the only part of it that imports the client of Kubernetes."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from metaflow_core.engine.interface import JobNeeds
+from metaflow_core.errors import ComputeUnavailable, PluginError
+
+from metaflow_plugins.container_place import Attempt, ContainerPlace
+from metaflow_plugins.kubernetes_manifest import CONTAINER, StepPods
+from metaflow_plugins.kubernetes_names import label_value, resource_name
+
+LOOK_SECONDS = 30  # after which pods are listed anew: what no event has told is seen then
+PAUSE = 0.5  # seconds before a call that failed is repeated
+LOG_PATIENCE = 15.0  # seconds for which the end of a log may be late
+SILENCE = 600.0  # seconds after which a cluster that does not answer has lost the tasks
+CONNECTIONS = 64
+RUN_LABEL = "metaflow/driver"
+ATTEMPT_LABEL = "metaflow/attempt"
+# Reasons for which a container will never start, whatever one waits for.
+NEVER_STARTS = {
+    "ErrImageNeverPull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+}
+
+
+class _Pod:
+    """What is known of an attempt's pod."""
+
+    def __init__(self) -> None:
+        self.name = ""
+        self.read = 0  # bytes of its log
+        self.outcome: tuple[int, str] | None = None  # once it has ended
+        self.followed = False  # by a thread that reads its log
+        self.whole = False  # its log was read to the end, after it had ended
+
+
+class KubernetesCompute(ContainerPlace):
+    """One thread watches the pods; each attempt that runs has another one, which reads its log."""
+
+    name = "kubernetes"
+
+    def connect(self, steps: Mapping[str, JobNeeds]) -> None:
+        self._steps = {step: StepPods(step, needs) for step, needs in steps.items()}
+        self._driver = os.urandom(8).hex()
+        self._pods: dict[str, _Pod] = {}  # by the id of the attempt
+        self._by_id: dict[str, Attempt] = {}
+        client = _client()
+        self._core, self._batch = client.CoreV1Api(), client.BatchV1Api()
+        self._namespaces = sorted({pods.options.namespace for pods in self._steps.values()})
+        for namespace in self._namespaces:
+            with _explained(f"The namespace {namespace} of the Kubernetes cluster can't be used"):
+                self._core.list_namespaced_pod(namespace, label_selector=self._selector, limit=1)
+
+    @property
+    def _selector(self) -> str:
+        return f"{RUN_LABEL}={self._driver}"
+
+    def submit(self, attempt: Attempt) -> None:
+        request, pods = attempt.request, self._steps[attempt.request.step]
+        id = os.urandom(6).hex()
+        name = resource_name("-".join(attempt.names), id)
+        _, run, step, task, number = attempt.names
+        labels = {
+            "app.kubernetes.io/managed-by": "metaflow-tandem",
+            "metaflow/run": label_value(run),
+            "metaflow/step": label_value(step),
+            "metaflow/task": label_value(f"{task}.{number}"),
+            RUN_LABEL: self._driver,
+            ATTEMPT_LABEL: id,
+        }
+        manifest = pods.manifest(name, labels, dict([attempt.variable]), request.seconds)
+        self._pods[id], self._by_id[id] = _Pod(), attempt
+        with _explained(f"The Kubernetes cluster did not take the task (Job {name})"):
+            self._batch.create_namespaced_job(pods.options.namespace, manifest)
+        attempt.id = name
+
+    def stop(self, attempt: Attempt) -> None:
+        more = {"grace_period_seconds": 0} if attempt.forced else {}
+        namespace = self._namespace(attempt)
+        self._batch.delete_namespaced_job(attempt.id, namespace, propagation_policy="Background", **more)
+        if attempt.forced:
+            pod = next((self._pods[id].name for id, one in self._by_id.items() if one is attempt), "")
+            if pod:
+                self._core.delete_namespaced_pod(pod, namespace, **more)
+        if not any(one is attempt and self._pods[id].name for id, one in list(self._by_id.items())):
+            self._end(attempt, -15, "")  # no pod was made, so none will be seen to go
+
+    def watch(self) -> None:
+        """Namespaces are watched by a thread each; most often there is one."""
+        for namespace in self._namespaces[1:]:
+            threading.Thread(target=self._watch, args=(namespace,), daemon=True).start()
+        self._watch(self._namespaces[0])
+
+    def _namespace(self, attempt: Attempt) -> str:
+        return self._steps[attempt.request.step].options.namespace
+
+    # --- pods ------------------------------------------------------------------------------------------------------
+
+    def _watch(self, namespace: str) -> None:
+        from kubernetes.watch import Watch
+
+        answered = time.monotonic()
+        while not self.closed.is_set():
+            try:
+                listed = self._core.list_namespaced_pod(namespace, label_selector=self._selector)
+                self._compare(namespace, listed.items)
+                answered = time.monotonic()
+                events = Watch().stream(  # type: ignore[no-untyped-call]
+                    self._core.list_namespaced_pod,
+                    namespace,
+                    label_selector=self._selector,
+                    resource_version=listed.metadata.resource_version,
+                    timeout_seconds=LOOK_SECONDS,
+                    _request_timeout=LOOK_SECONDS + 10,
+                )
+                for event in events:
+                    if self.closed.is_set():
+                        return
+                    self._seen(event["object"], deleted=event["type"] == "DELETED")
+            except Exception as error:  # the next round tells what was missed
+                if time.monotonic() > answered + SILENCE:
+                    for attempt in self.attempts():
+                        self.end(attempt, 1, f"The Kubernetes cluster can't be asked about the task: {_reason(error)}")
+                self.closed.wait(PAUSE)
+
+    def _compare(self, namespace: str, pods: list[Any]) -> None:
+        """Take in a list of all pods: those that are not in it have gone."""
+        for pod in pods:
+            self._seen(pod, deleted=False)
+        names = {pod.metadata.name for pod in pods}
+        for id, known in list(self._pods.items()):
+            attempt = self._by_id[id]
+            if known.name and known.name not in names and self._namespace(attempt) == namespace:
+                self._gone(attempt, known)
+
+    def _seen(self, pod: Any, deleted: bool) -> None:
+        id = (pod.metadata.labels or {}).get(ATTEMPT_LABEL, "")
+        attempt, known = self._by_id.get(id), self._pods.get(id)
+        if attempt is None or known is None or attempt.ended:
+            return
+        known.name = pod.metadata.name
+        states = [status.state for status in pod.status.container_statuses or []]
+        started = any(state.running or state.terminated for state in states)
+        if started:
+            self.tell_started(attempt)
+            if not known.followed:
+                known.followed = True
+                threading.Thread(target=self._follow, args=(attempt, known), daemon=True).start()
+        if pod.status.phase in ("Succeeded", "Failed"):
+            known.outcome = known.outcome or self._outcome(attempt, pod)
+            if not known.followed:
+                self._end(attempt, *known.outcome)
+        elif deleted:
+            self._gone(attempt, known)
+        for state in states:
+            if state.waiting is not None and state.waiting.reason in NEVER_STARTS:
+                with suppress(Exception):
+                    self.stop(attempt)
+                said = " ".join((state.waiting.message or "").split())
+                self._end(attempt, 1, self._never_starts(attempt, state.waiting.reason, said))
+
+    def _gone(self, attempt: Attempt, known: _Pod) -> None:
+        message = "" if attempt.unwanted else f"The pod {known.name} of the task was deleted, or its node was lost."
+        known.outcome = known.outcome or (-9, message)
+        if not known.followed:
+            self._end(attempt, *known.outcome)
+
+    def _never_starts(self, attempt: Attempt, reason: str, said: str) -> str:
+        image = self._steps[attempt.request.step].options.image
+        if reason.startswith("CreateContainer"):
+            return f"The container of the task can't be made ({reason}: {said}). See to the secrets that it names."
+        return f"The image {image} can't be had ({reason}: {said}). See to its name, and to image_pull_secrets."
+
+    def _outcome(self, attempt: Attempt, pod: Any) -> tuple[int, str]:
+        """The exit code, and why a pod has failed that did not end by itself."""
+        ended = [status.state.terminated for status in pod.status.container_statuses or [] if status.state.terminated]
+        code = int(ended[0].exit_code) if ended else -9
+        code = 128 - code if code > 128 else code
+        if pod.status.phase == "Succeeded":
+            return 0, ""
+        if ended and ended[0].reason == "OOMKilled":
+            return -9, self.out_of_memory(attempt, self._steps[attempt.request.step].size.memory)
+        if pod.status.reason == "DeadlineExceeded":
+            return -9, f"The task ran longer than its @timeout, so the pod {pod.metadata.name} was ended."
+        if pod.status.reason:
+            said = " ".join((pod.status.message or "").split())
+            return -9, f"The pod {pod.metadata.name} of the task was ended by Kubernetes: {pod.status.reason}. {said}"
+        if attempt.exit is None and code > 0:
+            image = self._steps[attempt.request.step].options.image
+            return code, (
+                f"The pod {pod.metadata.name} ended with exit code {code} without running the task. See to it that the "
+                f"image {image} has metaflow-tandem, in the version used here."
+            )
+        return code, ""
+
+    def _end(self, attempt: Attempt, code: int, message: str) -> None:
+        for id in [id for id, one in list(self._by_id.items()) if one is attempt]:
+            self._by_id.pop(id, None)
+            self._pods.pop(id, None)
+        if attempt.unwanted:
+            self.end(attempt, -9 if attempt.forced else -15)
+        elif attempt.exit is not None:
+            self.end_as_logged(attempt, self._steps[attempt.request.step].size.memory)
+        else:
+            self.end(attempt, code, message)
+
+    # --- logs ------------------------------------------------------------------------------------------------------
+
+    def _follow(self, attempt: Attempt, known: _Pod) -> None:
+        """Read the log of a pod to its end; what was read before a lost connection is read again, and left out."""
+        ended_at = None
+        while not attempt.ended and not self.closed.is_set():
+            over = known.outcome is not None
+            with suppress(Exception):
+                self._read(attempt, known)
+            if attempt.exit is not None:
+                self._end(attempt, 0, "")
+                return
+            if over:
+                ended_at = ended_at or time.monotonic()
+                # The last line is missing when the container was killed, and when its image has not run the task.
+                if attempt.unwanted or known.whole or time.monotonic() > ended_at + LOG_PATIENCE:
+                    assert known.outcome is not None
+                    self._end(attempt, *known.outcome)
+                    return
+            self.closed.wait(PAUSE)
+
+    def _read(self, attempt: Attempt, known: _Pod) -> None:
+        answer = self._core.read_namespaced_pod_log(
+            known.name, self._namespace(attempt), container=CONTAINER, follow=True, _preload_content=False
+        )
+        skip, rest = known.read, b""
+        try:
+            for chunk in answer.stream(amt=None):
+                new, skip = chunk[skip:], max(0, skip - len(chunk))
+                *lines, rest = (rest + new).split(b"\n")
+                for line in lines:
+                    known.read += len(line) + 1
+                    self.write_line(attempt, line)
+                if attempt.ended or attempt.exit is not None:
+                    return
+            if rest and known.outcome is not None:
+                known.read += len(rest)
+                self.write_line(attempt, rest)
+            known.whole = known.outcome is not None
+        finally:
+            answer.release_conn()
+
+
+def _client() -> Any:
+    try:
+        from kubernetes import client, config
+    except ImportError as error:
+        raise PluginError(
+            "@kubernetes needs the package kubernetes: pip install 'metaflow-tandem[kubernetes]'."
+        ) from error
+    try:
+        config.load_config()  # type: ignore[no-untyped-call]
+    except Exception as error:
+        said = " ".join(str(error).split()).rstrip(".")
+        raise ComputeUnavailable(
+            f"@kubernetes does not know the cluster: {said}. Set KUBECONFIG to a file that names it, or run in a pod."
+        ) from None
+    configuration = client.Configuration.get_default_copy()
+    configuration.connection_pool_maxsize = CONNECTIONS
+    client.Configuration.set_default(configuration)
+    return client
+
+
+@contextmanager
+def _explained(start: str) -> Iterator[None]:
+    """Errors of the client in the user's terms."""
+    from kubernetes.client.exceptions import ApiException
+    from urllib3.exceptions import HTTPError
+
+    try:
+        yield
+    except (ApiException, HTTPError, OSError) as error:
+        raise ComputeUnavailable(f"{start}: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    import json
+
+    status = getattr(error, "status", None)
+    said = " ".join(str(getattr(error, "reason", None) or error).split()).rstrip(".")
+    with suppress(ValueError, TypeError, AttributeError):
+        said = json.loads(error.body)["message"]  # type: ignore[attr-defined]
+    if status == 401:
+        return f"the cluster does not know who you are ({said}). Log in again, or see to the kubeconfig file."
+    if status == 403:
+        return f"you may not do that ({said}). docs/kubernetes.md lists what has to be allowed."
+    if status is None:
+        return f"the cluster does not answer ({said}). See to the network, and to the kubeconfig file."
+    return f"{said} ({status})."
