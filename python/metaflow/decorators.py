@@ -204,6 +204,10 @@ BUILT_IN: dict[str, Decorator] = {
         StepDecorator("conda", "Packages of conda for the step: ``@conda(packages={'gdal': '3.9'}, python='3.11')``."),
         FlowDecorator("conda_base", "Packages of conda for each step: ``@conda_base(packages={}, python=None)``."),
         StepDecorator(
+            "r_packages",
+            "R packages for a step that is written in R: ``@r_packages(packages={'cli': '3.6'}, library=None)``.",
+        ),
+        StepDecorator(
             "parallel", "A gang: the step of ``self.next(self.train, num_parallel=4)``, see ``current.parallel``."
         ),
     )
@@ -215,7 +219,7 @@ def find(name: str) -> Decorator | None:
     """The decorator called ``name``, built in or of a plugin; None when there is none."""
     if name in BUILT_IN:
         return BUILT_IN[name]
-    from metaflow_core.decorators.resolve import flow_decorator_classes, step_decorator_classes
+    from metaflow_core.decorators.provided import flow_decorator_classes, step_decorator_classes
 
     if name in step_decorator_classes():
         of_step = step_decorator_classes()[name]

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from metaflow_core.decorators.resolve import flow_decorator_classes, step_decorator_classes, where
+from metaflow_core.decorators.provided import flow_decorator_classes, step_decorator_classes
+from metaflow_core.decorators.resolve import where
 from metaflow_core.errors import (
     BadFlowDecoratorException,
     DuplicateFlowDecoratorException,

@@ -137,7 +137,7 @@ def test_unknown_names() -> None:
 
 def test_a_decorator_of_a_plugin_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     from metaflow.decorators import find
-    from metaflow_core.decorators import resolve
+    from metaflow_core.decorators import provided
     from metaflow_core.decorators.interface import FlowDecorator, StepDecorator
 
     class Gpu(StepDecorator):
@@ -149,8 +149,8 @@ def test_a_decorator_of_a_plugin_can_be_imported(monkeypatch: pytest.MonkeyPatch
     class Notify(FlowDecorator):
         name = "some_notify"
 
-    monkeypatch.setattr(resolve, "step_decorator_classes", lambda: {"some_gpu": Gpu})
-    monkeypatch.setattr(resolve, "flow_decorator_classes", lambda: {"some_notify": Notify})
+    monkeypatch.setattr(provided, "step_decorator_classes", lambda: {"some_gpu": Gpu})
+    monkeypatch.setattr(provided, "flow_decorator_classes", lambda: {"some_notify": Notify})
     find.cache_clear()
     scope: dict[str, object] = {}
     exec(

@@ -10,7 +10,8 @@ import pytest
 from metaflow import Flow, Run
 from metaflow_core.decorators.attach import attach, parse
 from metaflow_core.decorators.builtin import STEP_DECORATORS
-from metaflow_core.decorators.resolve import check_decorators, step_decorator_classes
+from metaflow_core.decorators.provided import step_decorator_classes
+from metaflow_core.decorators.resolve import check_decorators
 from metaflow_core.errors import MetaflowException
 from metaflow_core.graph.model import FlowDef, StepDef, Transition
 

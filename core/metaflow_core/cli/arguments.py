@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from metaflow_core.cli.flow import COMMANDS, FlowContext, command_line
-from metaflow_core.decorators.resolve import flow_decorator_classes
+from metaflow_core.decorators.provided import flow_decorator_classes
 from metaflow_core.errors import MetaflowUsageError
 from metaflow_core.graph.model import FlowDef
 from metaflow_core.names import show

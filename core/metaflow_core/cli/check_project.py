@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import os
 import shutil
 from collections.abc import Iterator
 from typing import IO
 
-import pluggy
-
-from metaflow_core import hookspecs, plugins, settings
+from metaflow_core import settings
+from metaflow_core.cli.all_plugins import all_plugins
 from metaflow_core.cli.finding import Finding
 from metaflow_core.cli.status import has_database
 from metaflow_core.errors import MetaflowException
@@ -57,23 +55,17 @@ def user() -> Iterator[Finding]:
 
 def found_plugins() -> Iterator[Finding]:
     """Each plugin can be imported and fits the hooks."""
-    manager = pluggy.PluginManager("metaflow_tandem")
-    manager.add_hookspecs(hookspecs)
     good = []
-    for name, module in sorted(set(plugins.entry_points())):
-        try:
-            manager.register(importlib.import_module(module), name=name)
-            manager.check_pending()
-        except (Exception, SystemExit) as error:
-            manager.unregister(name=name)
-            words = " ".join(str(error).split())
+    for plugin in all_plugins():
+        for problem in plugin.problems:
+            text = problem if plugin.hooks else f"can't be loaded: {problem}"
             yield Finding(
                 "problem",
-                f"The plugin {name} ({module}) can't be loaded: {type(error).__name__}: {words}",
-                "Repair or uninstall the package that provides it; until then nothing runs.",
+                f"The plugin {plugin.name} ({plugin.module}) {'has a problem: ' * bool(plugin.hooks)}{text}",
+                f"Repair or uninstall {plugin.distribution}. Flows that do not need it run all the same.",
             )
-        else:
-            good.append(name)
+        if not plugin.problems:
+            good.append(plugin.name)
     if good:
         yield Finding("ok", f"Plugins: {', '.join(good)}")
     else:

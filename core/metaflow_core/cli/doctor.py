@@ -17,7 +17,7 @@ from metaflow_core.names import masked
 Check = Callable[[], Iterator[Finding]]
 
 MACHINE: tuple[Check, ...] = (check_machine.python, check_machine.packages, check_machine.r)
-BASIS: tuple[Check, ...] = (check_project.configuration, check_project.found_plugins)
+BASIS: tuple[Check, ...] = (check_project.configuration,)
 STORES: tuple[Check, ...] = (check_project.database, check_project.artifacts)
 
 STYLES = {"ok": "green", "warning": "yellow", "problem": "red"}
@@ -34,7 +34,7 @@ def doctor() -> None:
     for check in MACHINE:
         problems += _report(check)
     broken = sum(_report(check) for check in BASIS)
-    problems += broken + _report(check_project.user)
+    problems += broken + _report(check_project.found_plugins) + _report(check_project.user)
     if broken:
         _print(Finding("warning", "Metadata and artifacts were not checked: first solve the problem above."))
     else:

@@ -25,14 +25,20 @@ SQLITE = "sqlite:///"
 
 @click.command()
 @click.option("--settings", "every", is_flag=True, help="Every setting instead: its value, and where it comes from.")
-@click.option("--json", "as_json", is_flag=True, help="With --settings: a JSON list, for programs.")
-def status(every: bool, as_json: bool) -> None:
+@click.option("--plugins", is_flag=True, help="The plugins instead: where each comes from, and what it implements.")
+@click.option("--json", "as_json", is_flag=True, help="With --settings or --plugins: a JSON list, for programs.")
+def status(every: bool, plugins: bool, as_json: bool) -> None:
     """Show who you are, where results are kept, and how that was decided."""
+    if every and plugins:
+        raise click.UsageError("Give one of --settings and --plugins.")
     if every:
         _show_settings(as_json)
         return
+    if plugins:
+        _show_plugins(as_json)
+        return
     if as_json:
-        raise click.UsageError("--json goes with --settings.")
+        raise click.UsageError("--json goes with --settings or --plugins.")
     backend = open_backend()
     rows = [
         ("version", f"metaflow-tandem {__version__}, Python {platform.python_version()}"),
@@ -62,6 +68,24 @@ def _show_settings(as_json: bool) -> None:
         ("setting", "value", "from", ""),
         [(row.variable, _text(row.value), row.origin, row.note if _is_odd(row) else "") for row in rows],
     )
+
+
+def _show_plugins(as_json: bool) -> None:
+    from metaflow_core.cli.all_plugins import all_plugins
+
+    rows = all_plugins()
+    if as_json:
+        import json
+
+        click.echo(json.dumps([row._asdict() for row in rows], indent=2, ensure_ascii=False))
+        return
+    print_table(
+        ("plugin", "from", "module", "hooks"),
+        [(row.name, f"{row.distribution} {row.version}", row.module, ", ".join(row.hooks) or "-") for row in rows],
+    )
+    for row in rows:
+        for problem in row.problems:
+            click.echo(f"{click.style(row.name, fg='red', bold=True)}: {problem}")
 
 
 def _is_odd(row: Shown) -> bool:

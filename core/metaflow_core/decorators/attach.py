@@ -8,7 +8,8 @@ import os
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from metaflow_core.decorators.resolve import flow_decorator_classes, step_decorator_classes, suggest
+from metaflow_core.decorators.provided import flow_decorator_classes, step_decorator_classes
+from metaflow_core.decorators.resolve import suggest
 from metaflow_core.decorators.user import of_module
 from metaflow_core.errors import CommandException, UnknownStepDecoratorException
 from metaflow_core.graph.model import DecoratorSpec, FlowDef

@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable
-from functools import cache
 
 from metaflow_core.decorators.interface import FlowDecorator, StepDecorator
+from metaflow_core.decorators.provided import check_unambiguous, flow_decorator_classes, step_decorator_classes
 from metaflow_core.decorators.user import UserDecorator, of_module
 from metaflow_core.errors import (
     DuplicateStepDecoratorException,
@@ -16,31 +16,7 @@ from metaflow_core.errors import (
 )
 from metaflow_core.graph import parameters
 from metaflow_core.graph.model import DecoratorSpec, FlowDef, StepDef
-from metaflow_core.plugins import hook
-
-
-@cache
-def step_decorator_classes() -> dict[str, type[StepDecorator]]:
-    """Every step decorator there is, by name."""
-    from metaflow_core.decorators import builtin
-    from metaflow_core.decorators.secrets import Secrets
-
-    classes: dict[str, type[StepDecorator]] = {cls.name: cls for cls in builtin.STEP_DECORATORS}
-    classes[Secrets.name] = Secrets
-    for more in hook().step_decorators():
-        classes.update({cls.name: cls for cls in more})
-    return classes
-
-
-@cache
-def flow_decorator_classes() -> dict[str, type[FlowDecorator]]:
-    """Every flow decorator there is, by name."""
-    from metaflow_core.decorators.exit_hook import ExitHook
-
-    classes: dict[str, type[FlowDecorator]] = {ExitHook.name: ExitHook}
-    for more in hook().flow_decorators():
-        classes.update({cls.name: cls for cls in more})
-    return classes
+from metaflow_core.plugins import broken_hint
 
 
 def step_decorators(step: StepDef) -> list[StepDecorator]:
@@ -56,6 +32,7 @@ def step_decorators(step: StepDef) -> list[StepDecorator]:
             raise UnknownStepDecoratorException(
                 f"@{spec.name} on {where(step)} is unknown. {suggest(spec.name, known)}"
             )
+        check_unambiguous(spec.name, where(step))
         cls = known[spec.name]
         if spec.name in seen and not cls.repeatable:
             raise DuplicateStepDecoratorException(
@@ -89,6 +66,7 @@ def flow_decorators(flow: FlowDef) -> list[FlowDecorator]:
             raise UnknownFlowDecoratorException(
                 f"@{spec.name} on {where(flow)} is unknown. {suggest(spec.name, known)}"
             )
+        check_unambiguous(spec.name, where(flow))
     return [known[spec.name](spec.attributes, where(flow)) for spec in flow.decorators]
 
 
@@ -129,7 +107,8 @@ def _mutators(step: StepDef) -> list[DecoratorSpec]:
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Which decorator was meant, or else which ones there are."""
+    """Which decorator was meant, or else which ones there are; and which plugins are broken: one may have it."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, 1)
-    return f"Did you mean @{near[0]}?" if near else f"Known: {', '.join(names)}."
+    advice = f"Did you mean @{near[0]}?" if near else f"Known: {', '.join(names)}."
+    return advice + broken_hint()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from metaflow_core import settings
 from metaflow_core.decorators.interface import SecretsProvider, StepDecorator
 from metaflow_core.errors import InvalidDecoratorAttribute, MetaflowException, PluginError
-from metaflow_core.plugins import hook
+from metaflow_core.plugins import broken_hint, hook
 
 if TYPE_CHECKING:
     from metaflow_core.engine.state import TaskState
@@ -48,7 +48,7 @@ def provider_of(name: str) -> SecretsProvider:
     if found is None:
         raise PluginError(
             f"There is no provider of secrets {name!r}. Known: {', '.join(provider_names())}. "
-            "Others come with a plugin."
+            f"Others come with a plugin.{broken_hint()}"
         )
     return found
 

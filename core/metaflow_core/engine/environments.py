@@ -12,7 +12,7 @@ from metaflow_core.decorators.resolve import flow_decorators, step_decorators
 from metaflow_core.engine.interface import EnvironmentProvider, Lock
 from metaflow_core.errors import CommandException, PluginError, StepEnvironmentError
 from metaflow_core.names import show
-from metaflow_core.plugins import hook
+from metaflow_core.plugins import broken_hint, hook
 
 if TYPE_CHECKING:
     from metaflow_core.decorators.interface import Decorator
@@ -72,7 +72,7 @@ def requests_of(flow: FlowDef, choice: str | None = None) -> dict[str, Environme
     base = _base(flow, flow_decorators(flow))
     if not any(given.values()) and base is None and choice in (None, LOCAL):
         return {}
-    providers = {provider.name: provider for more in hook().environment_providers() for provider in more}
+    providers = _providers()
     if choice not in (None, LOCAL, *providers):
         raise CommandException(
             f"--environment {show(choice)} is unknown. Known: {', '.join(sorted([LOCAL, *providers]))}."
@@ -86,6 +86,15 @@ def requests_of(flow: FlowDef, choice: str | None = None) -> dict[str, Environme
             request = by_default
         if request is not None and not request.disabled:
             found[step.name] = request
+    return found
+
+
+def _providers() -> dict[str, EnvironmentProvider]:
+    """By name; of several with one name the first counts."""
+    found: dict[str, EnvironmentProvider] = {}
+    for more in hook().environment_providers():
+        for provider in more:
+            found.setdefault(provider.name, provider)
     return found
 
 
@@ -106,7 +115,7 @@ def prepare(
     from metaflow_core.engine.own_code import requirements
 
     needs = requirements(stores)
-    providers = {provider.name: provider for more in hook().environment_providers() for provider in more}
+    providers = _providers()
     locks: list[tuple[EnvironmentRequest, list[str], Lock]] = []
     for request, steps in _grouped(requests):
         provider = providers[request.provider]
@@ -175,7 +184,10 @@ def _merged(
     for one in own:
         provider = providers.get(one.provider)
         if provider is None:
-            raise PluginError(f"Step {step.name}: no installed plugin makes environments of the kind {one.provider!r}.")
+            raise PluginError(
+                f"Step {step.name}: no installed plugin makes environments of the kind {one.provider!r}."
+                + broken_hint()
+            )
         if provider.language != step.language:
             languages = {"r": "R", "python": "Python"}
             of = languages.get(step.language, step.language)

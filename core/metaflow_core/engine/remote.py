@@ -12,7 +12,7 @@ from metaflow_core.engine.interface import Job, JobNeeds, RemoteCompute, TaskReq
 from metaflow_core.errors import CommandException, PluginError
 from metaflow_core.graph.model import FlowDef
 from metaflow_core.metadata.backend import SQLITE, Backend
-from metaflow_core.plugins import hook
+from metaflow_core.plugins import broken_hint, hook
 
 if TYPE_CHECKING:
     from metaflow_core.metadata.code_packages import StoredPackage
@@ -74,7 +74,10 @@ def open_remote(
         for name, needs in steps.items():
             place: RemoteCompute | None = hook().open_remote_compute(name=name)
             if place is None:
-                raise PluginError(f"No installed plugin runs tasks on {name}. `metaflow doctor` lists the plugins.")
+                raise PluginError(
+                    f"No installed plugin runs tasks on {name}. `metaflow status --plugins` lists the plugins."
+                    + broken_hint()
+                )
             place.open(job, needs)
             opened[name] = place
     except BaseException:

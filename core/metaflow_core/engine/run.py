@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ from metaflow_core.metadata import recording
 from metaflow_core.metadata.backend import Backend
 from metaflow_core.metadata.cloning import latest_run_id
 from metaflow_core.names import check_user_tags
-from metaflow_core.plugins import hook
+from metaflow_core.plugins import broken_hint, hook, tell
 from metaflow_core.values import encode
 
 if TYPE_CHECKING:
@@ -128,7 +128,10 @@ def local_compute() -> Compute:
     """What runs tasks on this machine, not yet open."""
     compute: Compute | None = hook().open_compute(name="local")
     if compute is None:
-        raise PluginError("No installed plugin runs tasks on this machine. `metaflow doctor` lists the plugins.")
+        raise PluginError(
+            "No installed plugin runs tasks on this machine. `metaflow status --plugins` lists the plugins."
+            + broken_hint()
+        )
     return compute
 
 
@@ -283,7 +286,7 @@ def _execute(
     report: Report,
 ) -> str:
     report.run_started(None if resume is None else resume.origin.id)
-    _tell_observers(hook().run_started, flow_name=flow.name, run_id=run.id)
+    tell("run_started", "The run has started", flow_name=flow.name, run_id=run.id)
     status = "failed"
     try:
         next_id = 1
@@ -313,7 +316,7 @@ def _execute(
     finally:
         processes.compute.close()
         recording.finish_run(backend.db, run.pk, status)
-    _tell_observers(hook().run_finished, flow_name=flow.name, run_id=run.id, status=status)
+    tell("run_finished", f"The run has ended ({status})", flow_name=flow.name, run_id=run.id, status=status)
     report.run_finished(status)
     return status
 
@@ -329,10 +332,3 @@ def _spawned(flow: FlowDef, options: RunOptions) -> list[str]:
         return []
     loaded = {language: runtime_of(language).packages() if language != "python" else {} for language in flow.languages}
     return [step for step, one in options.environments.items() if one.is_spawned(loaded[flow[step].language])]
-
-
-def _tell_observers(observe: Callable[..., Any], **facts: str) -> None:
-    try:
-        observe(**facts)
-    except Exception as error:
-        print(f"A plugin that observes runs failed: {type(error).__name__}: {error}", file=sys.stderr)

@@ -19,7 +19,7 @@ from metaflow_core.graph.model import FlowDef
 from metaflow_core.graph.parameters import where
 from metaflow_core.graph.spelling import spelling
 from metaflow_core.metadata import lineage, recording
-from metaflow_core.plugins import hook
+from metaflow_core.plugins import broken_hint, hook
 
 if TYPE_CHECKING:
     from metaflow_core.decorators.interface import StepDecorator
@@ -52,7 +52,8 @@ def runtime_of(language: str) -> LanguageRuntime:
     runtime: LanguageRuntime | None = hook().language_runtime(language=language)
     if runtime is None:
         raise errors.PluginError(
-            f"No installed plugin runs steps written in {language}. `metaflow doctor` lists the plugins."
+            f"No installed plugin runs steps written in {language}. `metaflow status --plugins` lists the plugins."
+            + broken_hint()
         )
     return runtime
 

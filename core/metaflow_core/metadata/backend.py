@@ -11,7 +11,7 @@ from metaflow_core.errors import MetaflowException
 from metaflow_core.metadata.database import Database, TryAgain
 from metaflow_core.metadata.migrate import migrate
 from metaflow_core.names import show
-from metaflow_core.plugins import hook
+from metaflow_core.plugins import broken_hint, hook
 from metaflow_core.store.interface import Storage
 
 SQLITE = "sqlite:///"
@@ -43,7 +43,8 @@ class Backend:
             if db is None:
                 raise MetaflowException(
                     f"No installed plugin opens the metadata database {self.metadata_url!r}. "
-                    f"Known to work: sqlite:///PATH, postgresql://HOST/DATABASE. `metaflow doctor` lists the plugins."
+                    f"Known to work: sqlite:///PATH, postgresql://HOST/DATABASE. "
+                    f"`metaflow status --plugins` lists the plugins.{broken_hint()}"
                 )
             migrate(db)
             self._db = db
@@ -95,13 +96,23 @@ class _Later:
 
     def __getattr__(self, name: str) -> Any:
         if self._opened is None:
-            self._opened = hook().open_storage(url=self._address)
-            if self._opened is None:
-                raise MetaflowException(
-                    f"No installed plugin opens the artifact store {self._address!r}. "
-                    f"`metaflow doctor` lists the plugins."
-                )
+            self._opened = self._open()
         return getattr(self._opened, name)
+
+    def _open(self) -> Storage:
+        try:
+            opened: Storage | None = hook().open_storage(url=self._address)
+        except MetaflowException as error:
+            # There is a plugin that tries every address. It can't know that another one was meant.
+            if hint := broken_hint():
+                raise type(error)(f"{error}{hint}") from error
+            raise
+        if opened is None:
+            raise MetaflowException(
+                f"No installed plugin opens the artifact store {self._address!r}. "
+                f"`metaflow status --plugins` lists the plugins.{broken_hint()}"
+            )
+        return opened
 
     def close(self) -> None:
         if self._opened is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from metaflow_core.metadata.database import Database
 from metaflow_core.metadata.repeating import repeated
 from metaflow_core.metadata.run_queries import Tags, run_by_pk, tags_of
 from metaflow_core.names import MAX_USER_TAGS, check_tag, show
-from metaflow_core.plugins import hook
+from metaflow_core.plugins import tell
 
 
 class TagEvent(NamedTuple):
@@ -73,7 +72,8 @@ def change_tags(
             [(run_pk, tag, action, identity, at) for tag, action in events],
         )
     for tag, action in events:
-        _tell(flow, run, tag, action, identity)
+        event = f"The tag {show(tag)} was {action}"
+        tell("tag_changed", event, flow_name=flow, run_id=run, tag=tag, action=action, identity=identity)
     return Tags(frozenset(wanted), before.system)
 
 
@@ -94,13 +94,3 @@ def tags_given(db: Database, flow_pk: int) -> dict[str, tuple[int, int, tuple[st
         begin, end, by = found.get(tag, (first, last, ()))
         found[tag] = (min(begin, first), max(end, last), (*by, identity))
     return found
-
-
-def _tell(flow: str, run: str, tag: str, action: str, identity: str) -> None:
-    try:
-        hook().tag_changed(flow_name=flow, run_id=run, tag=tag, action=action, identity=identity)
-    except Exception as error:
-        print(
-            f"The tag {show(tag)} was {action}, but a plugin failed to act on it: {type(error).__name__}: {error}",
-            file=sys.stderr,
-        )

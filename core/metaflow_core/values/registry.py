@@ -122,9 +122,11 @@ def codec_of_kind(kind: str) -> _Module:
         return _module(_BY_KIND[kind])
     codec = _plugged("python")[1].get(kind)
     if codec is None:
+        from metaflow_core.plugins import broken_hint
+
         raise UnreadableArtifact(
             f"The artifact holds a value of the kind {kind!r}, which nothing that is installed here can read. "
-            f"Install the plugin that wrote it, or upgrade metaflow-tandem."
+            f"Install the plugin that wrote it, or upgrade metaflow-tandem.{broken_hint()}"
         )
     return codec
 
@@ -154,6 +156,7 @@ def _plugged(language: str) -> tuple[dict[str, ValueCodec], dict[str, ValueCodec
     from metaflow_core import plugins
 
     codecs = [c for given in plugins.hook().value_codecs() for c in given if c.language == language]
+    codecs.reverse()  # of several for one type the first counts
     return {t: c for c in codecs for t in c.types}, {k: c for c in codecs for k in c.kinds}
 
 
