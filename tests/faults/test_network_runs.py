@@ -1,4 +1,4 @@
-"""Whole runs whose connections to the store and to the database are cut: the result is right, or `resume` makes it so."""
+"""Runs whose connections to store and database are cut: the result is right, or `resume` makes it so."""
 
 from __future__ import annotations
 

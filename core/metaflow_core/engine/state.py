@@ -21,7 +21,7 @@ from metaflow_core.graph.model import FlowDef, StepDef, Transition
 from metaflow_core.graph.spelling import spelling
 from metaflow_core.metadata import recording
 from metaflow_core.metadata.contents import content, stored
-from metaflow_core.values import decode, encode, losses
+from metaflow_core.values import decode, encode, losses, trust
 from metaflow_core.values.crossing import in_language
 from metaflow_core.values.registry import is_fixed
 from metaflow_core.wrapped_error import MetaflowExceptionWrapper
@@ -75,6 +75,7 @@ class TaskState:
         self.run = run
         self.task = task
         self.parameters = recording.artifacts(backend.db, run.parameters_pk, 0)
+        trust.of_this_process = self._stranger
         self.inputs: Inputs | None = None
         self.transition: Transition | None = None
         self.items: list[Any] | None = None
@@ -92,6 +93,11 @@ class TaskState:
             self._inherited = recording.artifacts(backend.db, pk, attempt)
             for name in self.parameters:
                 self._inherited.pop(name, None)
+
+    def _stranger(self) -> str | None:
+        from metaflow_core.metadata.strangers import stranger
+
+        return stranger(self.backend.db, self.run.pk)
 
     # --- artifacts -------------------------------------------------------------------------------------------------
 

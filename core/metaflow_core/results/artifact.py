@@ -108,16 +108,21 @@ class DataArtifact(MetaflowObject):
 
         ``UnreadableArtifact`` when the stored data is damaged or refused.
         """
-        from metaflow_core.values import decode, losses
+        from metaflow_core.values import decode, losses, trust
 
         try:
-            with losses.about(f"the artifact {self.pathspec}"):
+            with losses.about(f"the artifact {self.pathspec}"), trust.written_by(self._stranger):
                 value = decode(self._stored(), language=language, columns=columns)
         except MetaflowException as error:
             error.message = f"{self.pathspec}: {error.message}"
             raise
         self._note()
         return value
+
+    def _stranger(self) -> str | None:
+        from metaflow_core.metadata.strangers import stranger
+
+        return stranger(self._scope.backend.db, self._task._row.run_pk)
 
     def to_arrow(self) -> pa.Array | pa.ChunkedArray | pa.Table | pa.Scalar:
         """The value as Arrow data, whichever language wrote it. Executes no code."""

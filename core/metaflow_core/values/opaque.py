@@ -7,7 +7,7 @@ from typing import Any
 
 from metaflow_core import settings
 from metaflow_core.errors import MetaflowException, UnreadableArtifact
-from metaflow_core.values import registry
+from metaflow_core.values import registry, trust
 from metaflow_core.values.node import Node
 from metaflow_core.values.registry import FromTree, Unstorable
 from metaflow_core.values.typename import type_name
@@ -32,7 +32,7 @@ class OpaqueValue:
 
         ``UnreadableArtifact`` when its language is not at hand here, or the object can't be loaded there.
         """
-        check_allowed(self.language, self.type)
+        check_allowed(self.language, self.type, read=True)
         codec = registry.codec_of_language(self.language)
         if codec is None:
             name = _spelt(self.language)
@@ -127,13 +127,21 @@ def to_tree(value: Any, write: registry.ToTree) -> Node:
     return to_node(value)
 
 
-def check_allowed(language: str, type: str) -> None:
-    """``UnreadableArtifact`` when opaque values are refused by the setting."""
-    if settings.get("OPAQUE_ARTIFACTS") == "refuse":
-        raise UnreadableArtifact(
-            f"The artifact holds an opaque value ({type}, written in {_spelt(language)}), and loading it could execute "
-            f"code. METAFLOW_OPAQUE_ARTIFACTS=refuse forbids that; unset it if you trust whoever wrote the artifact."
-        )
+def check_allowed(language: str, type: str, read: bool = False) -> None:
+    """``UnreadableArtifact`` when opaque values are refused by the setting.
+
+    One that was ``read`` already has been found to be one's own, where that counts.
+    """
+    setting = settings.get("OPAQUE_ARTIFACTS")
+    stranger = trust.stranger() if setting == "own" and not read else None
+    if setting != "refuse" and stranger is None:
+        return
+    whose = f" for runs of others, and this one is of {stranger}" if stranger else ""
+    raise UnreadableArtifact(
+        f"The artifact holds an opaque value ({type}, written in {_spelt(language)}), and loading it could execute "
+        f"code. METAFLOW_OPAQUE_ARTIFACTS={setting} forbids that{whose}; "
+        f"{'set it to allow' if stranger else 'unset it'} if you trust whoever wrote the artifact."
+    )
 
 
 def summarize(value: Any) -> str:
