@@ -241,7 +241,9 @@ def test_kinds_of_files_values_of_the_environment_and_changes(run_r, r_project, 
     found = printed(result)
     assert line(found, "files") == r'3 1 2 1 2 "SELECT\n1"'
     assert line(found, "values") == 'list(1L, "y") TRUE 1.5'
-    assert line(found, "refused").startswith("AttributeError: self$t can't be set in step start: it is a parameter, a config")
+    assert line(found, "refused").startswith(
+        "AttributeError: self$t can't be set in step start: it is a parameter, a config"
+    )
     assert line(found, "copy") == "9 3"
     assert "ended with y" in result.stdout
 

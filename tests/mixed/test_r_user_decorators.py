@@ -93,6 +93,124 @@ def test_decorators_around_steps_in_r(
     assert "Step start (@noted, @noted)" in shown and "Step end (@traced)" in shown
 
 
+AROUND = """
+library(metaflow)
+noted <- function(word) user_decorator("noted", around = function(self, body) {
+  cat(word, "in", current("step_name"), "\\n", file = "calls.txt", append = TRUE)
+  on.exit(cat(word, "out\\n", file = "calls.txt", append = TRUE))
+  body()
+})
+changes <- user_decorator("changes", around = function(self, body) {
+  self$x <- self$x * 10
+  body()
+  self$x <- self$x + 1
+})
+per_child <- user_decorator("per_child", around = function(self, body) {
+  if (self$index == 1L) return(self$score <- -1)
+  body()
+  self$score <- self$score + 0.5
+})
+replaces <- user_decorator("replaces", around = function(self, body, inputs) {
+  self$total <- sum(unlist(gather_inputs(inputs, "score")))
+  merge_artifacts(self, inputs, exclude = "score")
+})
+chooses <- function(case, run = TRUE) user_decorator("chooses", around = function(self, body) {
+  if (run) body()
+  self$kind <- case
+})
+tries <- user_decorator("tries", around = function(self, body) {
+  self$tried <- current("retry_count")
+  body()
+})
+refuses <- user_decorator("refuses",
+  before = function(self) stop("before the step"), after = function(self) self$never <- 1
+)
+explains <- user_decorator("explains", around = function(self, body) {
+  tryCatch(body(), mine = function(e) stop("explained: ", conditionMessage(e), " ", e$code))
+})
+sees <- user_decorator("sees", around = function(self, body, inputs) {
+  self$seen <- names(inputs)
+  body()
+  self$caught <- paste(self$caught, "twice")
+})
+breaks <- user_decorator("breaks", around = function(self, body) {
+  body()
+  if (file.exists("fail")) stop("after the step")
+})
+never <- function(self, ...) stop("replaced or skipped")
+metaflow("Around") |>
+  step(step = "start", next_step = "split", r_function = function(self) {
+    self$x <- 1
+    self$items <- c("p", "qq", "rrr")
+  }) |>
+  step(
+    noted("a"), changes, noted("b"), step = "split", next_step = "each", foreach = "items",
+    r_function = function(self) {
+      self$given <- self$x
+      self$x <- self$x + 0.5
+    }
+  ) |>
+  step(per_child, step = "each", r_function = function(self) self$score <- nchar(self$input), next_step = "join") |>
+  step(replaces, step = "join", join = TRUE, r_function = never, next_step = "pick") |>
+  step(
+    chooses("up"), step = "pick", r_function = function(self) self$kind <- "nowhere",
+    next_step = c(up = "u", down = "fork"), condition = "kind"
+  ) |>
+  step(
+    chooses("down", run = FALSE), step = "u", r_function = never,
+    next_step = c(up = "u", down = "fork"), condition = "kind"
+  ) |>
+  step(step = "fork", next_step = c("l", "r")) |>
+  step(
+    catch(var = "failure"), retry(times = 1), tries, refuses, step = "l", r_function = function(self) self$never <- 1,
+    next_step = "meet"
+  ) |>
+  step(
+    catch(var = "failure"), explains, step = "r", next_step = "meet",
+    r_function = function(self) rlang::abort("inner", class = "mine", code = 5)
+  ) |>
+  step(
+    sees, step = "meet", join = TRUE, next_step = "last",
+    r_function = function(self, inputs) self$caught <- c(inputs$l$failure$exception, inputs$r$failure$exception)
+  ) |>
+  step(noted("d"), breaks, step = "last", r_function = function(self) self$y <- 5, next_step = "end") |>
+  step(step = "end") |>
+  run()
+"""
+
+
+def test_every_kind_of_step_failures_and_resume(run_r: Any, r_project: Path) -> None:
+    (r_project / "fail").touch()
+    failed = run_r(AROUND, "run", check=False)
+    assert failed.returncode == 1
+    run = Run("Around/1")
+
+    def data(step: str) -> Any:
+        return run[step].task.data
+
+    assert (data("split").given, data("split").x) == (10, 11.5), "what it sets the step sees, and the reverse"
+    assert sorted(task.data.score for task in run["each"]) == [-1, 1.5, 3.5], "a decorator skips the step in one child"
+    assert (data("join").total, data("join").x) == (4, 11.5)
+    assert (data("pick").kind, data("u").kind) == ("up", "down"), "the decorator has the last word in a switch"
+    left, right = run["l"].task, run["r"].task
+    assert (left.current_attempt, left.data.tried, "never" in left) == (1, 1, False)
+    assert left.data.failure.exception == "before the step"
+    assert right.data.failure.exception == "explained: inner 5"
+    assert list(data("meet").seen) == ["l", "r"]
+    assert list(data("meet").caught) == ["before the step twice", "explained: inner 5 twice"]
+    last = run["last"].task
+    assert last.data.y == 5 and not last.finished and last.exception.exception == "after the step"
+    assert "Error in `@breaks`(self = self, body = body): after the step" in failed.stdout
+
+    (r_project / "fail").unlink()
+    resumed = run_r("flow.R", "resume", env={"METAFLOW_LAUNCHER": "spawn"})
+    assert "finished tasks taken over from run 1." in resumed.stdout
+    assert Run("Around/2").successful and Run("Around/2")["end"].task.data.y == 5
+    # The decorators of what was taken over did not act again.
+    calls = [line.strip() for line in (r_project / "calls.txt").read_text().splitlines()]
+    assert calls == ["a in split", "b in split", "b out", "a out", "d in last", "d out", "d in last", "d out"]
+
+
 def test_an_error_shows_the_calls_of_the_user(run_r: Any) -> None:
     flow = """
     library(metaflow)
