@@ -65,7 +65,9 @@ def run_job(topic: str, key: str, job: str) -> int:
     pid: int | None = None
     try:
         while True:
-            ready = poll.poll(LOOK_SECONDS * 1000)
+            if not open_pipes:
+                attempt.ended.wait(LOOK_SECONDS)
+            ready = poll.poll(0 if attempt.ended.is_set() else LOOK_SECONDS * 1000) if open_pipes else []
             if pid is None and attempt.pid is not None:
                 pid = attempt.pid
                 worker.log_event(topic, {"key": key, "pid": pid, "worker": worker.address})
@@ -79,8 +81,6 @@ def run_job(topic: str, key: str, job: str) -> int:
             # Something that the task has started may still hold its output.
             if attempt.code is not None and not ready:
                 break
-            if not open_pipes:
-                attempt.ended.wait(LOOK_SECONDS)
             if kill_at is None:
                 known = worker.state.tasks.get(task)
                 if known is None or known.state == "cancelled":
