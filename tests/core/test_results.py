@@ -17,6 +17,7 @@ from metaflow_core.errors import MetaflowException, MetaflowInvalidPathspec, Met
 from metaflow_core.metadata import recording
 from metaflow_core.results import DataArtifact, Flow, Metaflow, Run, Step, Task
 from metaflow_core.store.logs import LogWriter, log_key
+from metaflow_plugins.local_storage import LocalStorage
 
 ERROR = {"type": "ZeroDivisionError", "message": "division by zero", "stacktrace": "  x = 1 / 0", "language": "python"}
 
@@ -149,8 +150,8 @@ def test_a_run_that_just_started_has_nothing_yet(history: Any) -> None:
 def test_reading_one_artifact_reads_no_other(history: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     history.run(start={"big": list(range(3000)), "other": list(range(3000, 6000))})
     reads = []
-    read = type(history.storage).read
-    monkeypatch.setattr(type(history.storage), "read", lambda self, key: reads.append(key) or read(self, key))
+    read = LocalStorage.read
+    monkeypatch.setattr(LocalStorage, "read", lambda self, key: reads.append(key) or read(self, key))
     data = Run("F/1")["start"].task.data
     assert repr(data) == "<MetaflowData: big, name, other>"
     assert (set(data), "big" in data, "nope" in data) == ({"big", "name", "other"}, True, False)

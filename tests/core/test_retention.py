@@ -31,7 +31,7 @@ from metaflow_core.results import Flow, Run, Task, collect_garbage, namespace
 from metaflow_core.results.garbage import GarbageReport, plan_garbage
 from metaflow_core.store.logs import LogWriter, log_key
 from metaflow_core.values import encode
-from metaflow_plugins.fsspec_storage import FsspecStorage
+from metaflow_plugins.local_storage import LocalStorage
 
 DAY = 86400
 LARGE = list(range(20_000))  # too large for the database
@@ -459,7 +459,7 @@ def test_an_object_store_is_swept_as_well(project: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("METAFLOW_DEFAULT_DATASTORE", f"memory://gc-{os.getpid()}-{time.time_ns()}")
     store = Store(type(history)(), project / ".metaflow")
     storage = store.history.storage
-    assert isinstance(storage, FsspecStorage)
+    assert storage.url.startswith("memory://")
     store.run(start={"x": LARGE, "both": LARGE[1:]}, log=True)
     store.run(days=1, start={"both": LARGE[1:]}, log=True)
     assert len(list(storage.keys("data"))) == 2
@@ -489,7 +489,7 @@ def test_a_writer_whose_payload_is_removed_writes_it_again(store: Store, monkeyp
     run = store.history.begin()
     task = recording.create_task(store.db, run.pk, "start", "1", [], None, [run.parameters_pk])
     removed = []
-    put = type(store.history.storage).put
+    put = LocalStorage.put
 
     def put_and_collect(self: Any, key: str, write: Any, replace: bool = False) -> float | None:
         found = put(self, key, write, replace)
@@ -497,7 +497,7 @@ def test_a_writer_whose_payload_is_removed_writes_it_again(store: Store, monkeyp
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(store.history.storage), "put", put_and_collect)
+        patch.setattr(LocalStorage, "put", put_and_collect)
         recording.commit_attempt(store.db, store.history.storage, task, 0, Result("done"), value)
     assert removed == [1, 0]
     namespace(None)
