@@ -7,7 +7,21 @@ from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
-from metaflow import Config, FlowSpec, Parameter, call_step, catch, current, retry, step
+from metaflow import (
+    Config,
+    FlowSpec,
+    IncludeFile,
+    JSONType,
+    Parameter,
+    call_step,
+    catch,
+    config_expr,
+    current,
+    parallel,
+    retry,
+    step,
+    user_step_decorator,
+)
 from metaflow.exception import InvalidNextException, MetaflowUsageError, UnhandledInMergeArtifactsException
 
 
@@ -160,3 +174,114 @@ def test_what_can_not_be_called_is_told() -> None:
         call_step(TrainFlow, "end")
     with pytest.raises(AttributeError, match="Step 'train' of flow 'TrainFlow' has no artifact 'calls'"):
         call_step(TrainFlow, "train")
+
+
+@user_step_decorator
+def failing(step_name, flow, inputs=None, attributes=None):
+    raise RuntimeError("a decorator acts")
+    yield
+
+
+class OtherFlow(FlowSpec):
+    config = Config("config", default_value={"a": {"b": 1}})
+    missing = Config("missing", required=True)
+    file = IncludeFile("file", required=True)
+    data = Parameter("data", type=JSONType, default='{"a": 1}')
+    words = Parameter("words", separator=",", default="a,b")
+    from_config = Parameter("from-config", default=config.a.b)
+    late = config_expr("config.a.b + 1")
+
+    @failing
+    @retry
+    @step
+    def start(self):
+        self.seen = (self.file, self.data, self.words, self.config.a.b, self.from_config, self.late, self.missing)
+        self.next(self.right, self.left)
+
+    @step
+    def left(self):
+        self.side = "l"
+        self.next(self.join)
+
+    @step
+    def right(self):
+        self.side = "r"
+        self.next(self.join)
+
+    @step
+    def join(self, inputs):
+        self.sides = [one.side for one in inputs]
+        self.names = [one.side for one in (inputs.left, inputs.right)]
+        self.next(self.loop)
+
+    @step
+    def loop(self):
+        self.count = self.count + 1
+        self.enough = "yes" if self.count > 2 else "no"
+        self.next({"no": self.loop, "yes": self.gang}, condition="enough")
+
+    @step
+    def gang(self):
+        self.next(self.work, num_parallel=3)
+
+    @parallel
+    @step
+    def work(self):
+        self.next(self.collect)
+
+    @step
+    def collect(self, inputs):
+        self.next(self.end)
+
+    @step
+    def end(self):
+        del self.gone
+        self.facts = {
+            name: getattr(current, name)
+            for name in (
+                *("flow_name", "step_name", "retry_count", "username", "namespace", "is_running_flow"),
+                *("run_id", "task_id", "pathspec", "origin_run_id", "tags", "run", "task"),
+            )
+        }
+        self.of_flow = sorted(current.parameter_names), list(current.graph["steps"])[:2], current.get("nothing", 5)
+
+
+def test_parameters_and_configs_are_what_a_run_would_have() -> None:
+    seen = call_step(OtherFlow, "start").seen
+    assert seen == (None, {"a": 1}, ["a", "b"], 1, 1, 2, None)
+    seen = call_step(OtherFlow, "start", config={"a": {"b": 4}}, file="text", words=["x"], missing={"x": 1}).seen
+    assert seen == ("text", {"a": 1}, ["x"], 4, 4, 5, {"x": 1}), "what depends on a config depends on the given one"
+    assert call_step(OtherFlow, "start", from_config=9, data=[2]).seen[1:5] == ([2], ["a", "b"], 1, 9)
+
+
+def test_branches_come_in_the_order_of_the_graph() -> None:
+    assert call_step(OtherFlow, "start").next == ("right", "left")
+    left, right = call_step(OtherFlow, "left"), call_step(OtherFlow, "right")
+    for inputs in (
+        [left, right],
+        [right, left],
+        {"left": {"side": "l"}, "right": {"side": "r"}},
+        [{"side": "r"}, {"side": "l"}],
+    ):
+        joined = call_step(OtherFlow, "join", inputs=inputs)
+        assert (joined.sides, joined.names) == (["r", "l"], ["l", "r"])
+
+
+def test_a_switch_to_itself_and_a_gang() -> None:
+    assert call_step(OtherFlow, "loop", count=1).next == ("loop",)
+    assert call_step(OtherFlow, "loop", count=2).next == ("gang",)
+    gang = call_step(OtherFlow, "gang")
+    assert (gang.next, gang.next.num_splits, gang.next.foreach) == (("work",), 3, None)
+    work = [call_step(OtherFlow, "work", index=i) for i in range(3)]
+    assert call_step(OtherFlow, "collect", inputs=work).next == ("end",)
+
+
+def test_current_in_a_called_step() -> None:
+    result = call_step(OtherFlow, "end", gone=1)
+    assert "gone" not in result
+    assert result.facts == {
+        **{"flow_name": "OtherFlow", "step_name": "end", "retry_count": 0, "username": "tester"},
+        **{"namespace": "user:tester", "is_running_flow": True},
+        **dict.fromkeys(("run_id", "task_id", "pathspec", "origin_run_id", "tags", "run", "task")),
+    }
+    assert result.of_flow == (["data", "file", "from_config", "words"], ["start", "left"], 5)

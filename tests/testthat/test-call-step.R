@@ -91,3 +91,72 @@ test_that("what can't be called is told", {
   refused("goes with a flow", 5, "end", class = "metaflow_invalid_argument")
   refused("takes inputs as a list", flow, "collect", inputs = 5, class = "metaflow_invalid_argument")
 })
+
+other <- metaflow("OtherFlow") |>
+  config("cfg", default_value = list(a = 4)) |>
+  parameter("data", type = "json", default = '{"a":1}') |>
+  parameter("words", separator = ",", default = "a,b") |>
+  parameter("computed", default = function(context) context$flow_name) |>
+  parameter("twice", default = config_expr(cfg$a * 2)) |>
+  step(
+    user_decorator("failing", around = function(self, body) stop("a decorator acts")),
+    step = "start", next_step = c("right", "left"),
+    r_function = function(self) {
+      self$seen <- list(self$data, self$words, self$computed, self$cfg$a, self$twice)
+      self$facts <- list(
+        current("flow_name"), current("step_name"), current("namespace"), current()$retry_count, current("is_running_flow"),
+        current("parameter_names"), names(current("graph")$steps)[1:2]
+      )
+      self$absent <- Filter(
+        function(name) !is.null(current(name)), c("run_id", "task_id", "pathspec", "origin_run_id", "tags", "run", "task")
+      )
+    }
+  ) |>
+  step(step = "left", r_function = function(self) self$side <- "l", next_step = "join") |>
+  step(step = "right", r_function = function(self) self$side <- "r", next_step = "join") |>
+  step(
+    step = "join", join = TRUE, next_step = "loop",
+    r_function = function(self, inputs) self$sides <- c(names(inputs), inputs$left$side, inputs[[1]]$side)
+  ) |>
+  step(
+    step = "loop", next_step = c(again = "loop", done = "gang"), condition = "go",
+    r_function = function(self) {
+      self$n <- self$n + 1
+      self$go <- if (self$n < 3) "again" else if (self$n == 3) "done" else "lost"
+    }
+  ) |>
+  step(step = "gang", num_parallel = 3, next_step = "work") |>
+  step(decorator("parallel"), step = "work", next_step = "collect") |>
+  step(step = "collect", join = TRUE, next_step = "end") |>
+  step(step = "end", r_function = function(self) self$nothing)
+
+test_that("parameters, configs and current are what a run would have", {
+  called <- call_step(other, "start")
+  expect_equal(called$seen, list(list(a = 1L), c("a", "b"), "OtherFlow", 4, 8))
+  expect_equal(
+    called$facts,
+    list(
+      "OtherFlow", "start", paste0("user:", Sys.getenv("METAFLOW_USER")), 0L, TRUE,
+      c("data", "words", "computed", "twice"), c("start", "left")
+    )
+  )
+  expect_length(called$absent, 0L)
+  given <- call_step(other, "start", cfg = list(a = 1), words = "q", data = list(b = 2), computed = "mine")
+  expect_equal(given$seen, list(list(b = 2), "q", "mine", 1, 2))
+})
+
+test_that("branches come in the order of the graph, and a switch leads where its condition says", {
+  expect_identical(call_step(other, "start")$next_step, c("right", "left"))
+  sides <- list(left = list(side = "l"), right = list(side = "r"))
+  for (inputs in list(sides, rev(sides), unname(rev(sides)))) {
+    expect_identical(call_step(other, "join", inputs = inputs)$sides, c("right", "left", "l", "r"))
+  }
+  expect_identical(call_step(other, "loop", n = 1)$next_step, "loop")
+  expect_identical(call_step(other, "loop", n = 2)$next_step, "gang")
+  expect_error(call_step(other, "loop", n = 3), "the value 'lost', which is none of the cases: again, done")
+  gang <- call_step(other, "gang")
+  expect_identical(list(gang$next_step, gang$num_splits), list("work", 3L))
+  work <- lapply(0:2, function(i) call_step(other, "work", index = i))
+  expect_identical(call_step(other, "collect", inputs = work)$next_step, "end")
+  expect_error(call_step(other, "end"), "Step \"end\" has no artifact \"nothing\"")
+})

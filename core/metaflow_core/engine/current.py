@@ -40,7 +40,7 @@ class Current:
     @property
     def run(self) -> Any:
         """The running run, as a client object; None outside a task."""
-        if not self._values:
+        if "run_id" not in self._values:
             return None
         from metaflow_core.results import Run
 
@@ -49,7 +49,7 @@ class Current:
     @property
     def task(self) -> Any:
         """The running task, as a client object; None outside a task."""
-        if not self._values:
+        if "pathspec" not in self._values:
             return None
         from metaflow_core.results import Task
 
@@ -68,7 +68,7 @@ class Current:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        if name == "tags" and self._values:
+        if name == "tags" and "run_id" in self._values:  # a step that ``call_step`` calls has no run
             return self.run.tags
         if name in self._values:
             value = self._values[name]

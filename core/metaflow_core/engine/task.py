@@ -235,7 +235,7 @@ def _set_current(flow: FlowDef, state: TaskState, settings: TaskSettings, reques
             "namespace": identity.identity(),
             "username": identity.user(),
             "parameter_names": [p.artifact for p in flow.parameters],
-            "graph": partial(_graph, flow),
+            "graph": partial(graph_of, flow),
             "tempdir": os.environ.get("TMPDIR") or "/tmp",
         }
     )
@@ -248,7 +248,8 @@ def _set_current(flow: FlowDef, state: TaskState, settings: TaskSettings, reques
         namespace(settings.namespace or None)
 
 
-def _graph(flow: FlowDef) -> dict[str, Any]:
+def graph_of(flow: FlowDef) -> dict[str, Any]:
+    """``current.graph``."""
     from metaflow_core.graph.render import flow_to_dict
 
     return flow_to_dict(flow)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,7 +15,7 @@ from metaflow_core import identity, names
 from metaflow_core.engine.current import current
 from metaflow_core.engine.inputs import Inputs
 from metaflow_core.engine.state import TaskState
-from metaflow_core.engine.task import runtime_of
+from metaflow_core.engine.task import graph_of, runtime_of
 from metaflow_core.errors import InvalidNextException, MetaflowException, MetaflowUsageError, UnserializableValue
 from metaflow_core.graph.parameters import RESERVED_ARTIFACTS
 from metaflow_core.names import show
@@ -64,8 +66,11 @@ def run_trial(flow: FlowDef, name: str, trial: Trial) -> TrialState:
             "flow_name": flow.name,
             "step_name": step.name,
             "retry_count": 0,
+            "namespace": identity.identity(),
             "username": identity.user(),
             "parameter_names": [p.artifact for p in flow.parameters],
+            "graph": partial(graph_of, flow),
+            "tempdir": os.environ.get("TMPDIR") or "/tmp",
         }
     )
     try:
@@ -146,8 +151,10 @@ class TrialInputs(Inputs):
     """The branches of a join as they were given."""
 
     def __init__(self, state: TrialState, branches: Sequence[Branch]) -> None:
-        leading = [step.name for step in state.flow if state.step.name in step.targets]
+        leading = _leading(state.flow, state.step)
         static = len(leading) == len(branches)
+        if all(one.step is not None for one in branches):  # their order is that of a run, not that in which they came
+            branches = sorted(branches, key=lambda one: leading.index(str(one.step)))
         parents = {
             i: (0, 0, one.step or leading[i if static else 0], json.dumps(state._frames(one.input, one.index, str(i))))
             for i, one in enumerate(branches)
@@ -214,7 +221,7 @@ def _check(flow: FlowDef, step: StepDef, trial: Trial) -> None:
         raise MetaflowUsageError(f"The step {step.name} is no join, so it takes no inputs.")
     if trial.branches is not None and not trial.branches:
         raise MetaflowUsageError(f"The join {step.name} needs at least one input.")
-    leading = [one.name for one in flow if step.name in one.targets]
+    leading = _leading(flow, step)
     for branch in trial.branches or ():
         if branch.step is not None and branch.step not in leading:
             raise MetaflowUsageError(
@@ -227,6 +234,18 @@ def _check(flow: FlowDef, step: StepDef, trial: Trial) -> None:
             if name in flow or name in RESERVED_ARTIFACTS or name in flow.constants:
                 what = "a step" if name in flow else "a constant of the flow" if name in flow.constants else "reserved"
                 raise MetaflowUsageError(f"{name!r} can't be given as an artifact: it is {what}.")
+
+
+def _leading(flow: FlowDef, join: StepDef) -> list[str]:
+    """The steps that lead to a join, in the order in which splits name their branches."""
+    order: dict[str, None] = {}
+    ahead = [*reversed(list(flow.steps)), *(step.name for step in flow if step.is_start)]
+    while ahead:
+        name = ahead.pop()
+        if name in flow and name not in order:
+            order[name] = None
+            ahead += reversed(flow[name].targets)
+    return [name for name in order if join.name in flow[name].targets]
 
 
 def _of_run(flow: FlowDef, trial: Trial) -> dict[str, Any]:
