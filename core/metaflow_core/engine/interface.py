@@ -229,7 +229,11 @@ class Compute(Place, Protocol):
 
 
 class RemoteCompute(Place, Protocol):
-    """Other machines, which share nothing with this one but the metadata database and the artifact store."""
+    """Other machines, which share nothing with this one but the metadata database and the artifact store.
+
+    A class with the attribute ``shares_files = True`` runs tasks where this machine's files are, under the same paths:
+    then a database and a store in files are good enough.
+    """
 
     def open(self, job: Callable[[TaskRequest], Job], steps: Mapping[str, JobNeeds]) -> None:
         """Connect, before the run is created and after the last fork. ``steps`` are those that will run here.

@@ -67,7 +67,6 @@ def open_remote(
     """Connect to the places of ``steps``. ``arguments`` stand before a command, ``task_arguments`` after ``step``."""
     if not steps:
         return {}
-    _check_reachable(backend, steps)
     job = _describe(flow, backend, arguments, task_arguments)
     opened: dict[str, RemoteCompute] = {}
     try:
@@ -78,6 +77,8 @@ def open_remote(
                     f"No installed plugin runs tasks on {name}. `metaflow status --plugins` lists the plugins."
                     + broken_hint()
                 )
+            if not getattr(place, "shares_files", False):
+                _check_reachable(backend, name, needs)
             place.open(job, needs)
             opened[name] = place
     except BaseException:
@@ -87,9 +88,9 @@ def open_remote(
     return opened
 
 
-def _check_reachable(backend: Backend, steps: Mapping[str, Mapping[str, JobNeeds]]) -> None:
+def _check_reachable(backend: Backend, place: str, steps: Mapping[str, JobNeeds]) -> None:
     """Nobody else can read what is in a file of this machine."""
-    place, step = next((place, step) for place, steps_there in steps.items() for step in steps_there)
+    step = next(iter(steps))
     wrong = {
         "the artifact store": ("://" not in backend.storage_url, backend.storage_url, "METAFLOW_DEFAULT_DATASTORE"),
         "the metadata database": (
