@@ -77,7 +77,10 @@ follow_executed <- function(executed, streams, timeout) {
       news <- read_stream(executed, stream, places[[stream]])
       places[[stream]] <- news[[2L]]
       ended <- news[[3L]]
-      if (length(streams)) cat(news[[1L]], file = if (stream == "stdout") stdout() else stderr())
+      if (length(streams) && nzchar(news[[1L]])) {
+        # Of what is on the standard error, notebooks and documents show messages alone.
+        if (stream == "stdout") cat(news[[1L]]) else message(news[[1L]], appendLF = FALSE)
+      }
     }
     if (length(streams)) utils::flush.console()
     if (ended) return(TRUE)

@@ -228,22 +228,34 @@ def outputs(cell: Any) -> str:
     return "".join(parts)
 
 
-def test_a_notebook(r_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def notebook(r_project: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], Any]:
+    """A notebook with these cells, and the client that executes it in IRkernel."""
     probe = ["Rscript", "-e", "quit(status = !requireNamespace('IRkernel'))"]
     modules = ("nbclient", "nbformat", "jupyter_client")
     if subprocess.run(probe, capture_output=True).returncode or not all(map(importlib.util.find_spec, modules)):
         pytest.skip("IRkernel or nbclient is not installed; `make test` installs them")
     import nbclient
     import nbformat
-    from jupyter_core.utils import run_sync
 
     kernel = r_project / "jupyter" / "kernels" / "r_of_the_test"
     kernel.mkdir(parents=True)
     command = ["R", "--no-echo", "-e", "IRkernel::main()", "--args", "{connection_file}"]
     (kernel / "kernel.json").write_text(json.dumps({"argv": command, "display_name": "R", "language": "R"}))
     monkeypatch.setenv("JUPYTER_PATH", str(r_project / "jupyter"))
-    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in CELLS])
-    client = nbclient.NotebookClient(book, kernel_name="r_of_the_test", timeout=120)
+
+    def made(cells: list[str]) -> Any:
+        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in cells])
+        return nbclient.NotebookClient(book, kernel_name="r_of_the_test", timeout=120)
+
+    return made
+
+
+def test_a_notebook(notebook: Callable[[list[str]], Any]) -> None:
+    client = notebook(CELLS)
+    from jupyter_core.utils import run_sync
+
+    book = client.nb
     with client.setup_kernel():
         for number, cell in enumerate(book.cells):
             client.execute_cell(cell, number)
@@ -269,6 +281,53 @@ def test_a_notebook(r_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "r$data$": ["r$data$name", "r$data$x"],
         "flow_cl": ["flow_client"],
     }
+
+
+def test_runners_in_a_notebook(notebook: Callable[[list[str]], Any], project: Path) -> None:
+    (project / "train.R").write_text("""
+library(metaflow)
+metaflow("TrainFlow") |>
+  parameter("alpha", default = 1) |>
+  step(step = "start", r_function = function(self) {
+    cat("alpha is", self$alpha, "\\n")
+    while (self$alpha == 7 && !file.exists("go")) Sys.sleep(0.02)
+  }, next_step = "end") |>
+  step(step = "end", r_function = function(self) {
+    if (self$alpha < 0) stop("negative")
+    self$double <- self$alpha * 2
+  }) |>
+  run()
+""")
+    client = notebook(
+        [
+            "library(metaflow); made <- runner('train.R')$run(alpha = 3)",
+            "cat(made$status, made$run$data$double)\nmade",
+            "going <- runner('train.R', show_output = FALSE)$async_run(alpha = 7, tags = c('a', 'b c'))\n"
+            "cat(going$status, is.null(going$returncode), format(going$run))",
+            # The step waits for a file, which is made when its line has come.
+            "go <- function(line) if (grepl('alpha is', line)) file.create('go')\n"
+            "lines <- going$stream_log('stdout', go)\n"
+            "cat(going$wait()$status, going$run$data$double, going$run$user_tags, any(grepl('alpha is 7', lines)))",
+            "both <- lapply(4:5, function(alpha) runner('train.R', show_output = FALSE)$async_run(alpha = alpha))\n"
+            "for (one in both) one$wait(stream = 'stdout')\n"
+            "cat(vapply(both, function(one) one$run$data$double, 1))",
+            "failed <- runner('train.R', show_output = FALSE)$run(alpha = -1)\n"
+            "cat(failed$status, failed$returncode, grepl('negative', failed$stdout))",
+            "runner('train.R', show_output = FALSE)$run(alhpa = 1)",
+        ]
+    )
+    client.allow_errors = True
+    client.execute()
+    first, shown, going, streamed, both, failed = map(outputs, client.nb.cells[:-1])
+    assert "] alpha is 3" in first and "executing TrainFlow" in first and "Done!" in first
+    assert len([output for output in client.nb.cells[0].outputs if output.output_type == "stream"]) > 1
+    assert shown.startswith("successful 6") and "TrainFlow/1" in shown
+    assert going == "running TRUE TrainFlow/2"
+    assert streamed == "successful 14 a b c TRUE"
+    assert both.count("Done!") == 2 and both.endswith("8 10")
+    assert failed == "failed 1 TRUE"
+    (wrong,) = client.nb.cells[-1].outputs
+    assert wrong.output_type == "error" and "alpha" in wrong.evalue
 
 
 # --- reticulate

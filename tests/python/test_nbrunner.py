@@ -176,6 +176,73 @@ def test_a_flow_of_a_notebook(notebook: Callable[[list[str]], list[str]], projec
     assert Run("NoteFlow/1").data.folder == str(project)
 
 
+IN_A_FILE = """
+from __future__ import annotations
+import pathlib, time
+from metaflow import FlowSpec, Parameter, step
+
+class TrainFlow(FlowSpec):
+    alpha = Parameter("alpha", default=1)
+
+    @step
+    def start(self):
+        print("alpha is", self.alpha)
+        while self.alpha == 7 and not pathlib.Path("go").exists():
+            time.sleep(0.02)
+        self.next(self.end)
+
+    @step
+    def end(self):
+        self.half = 84 / self.alpha
+
+if __name__ == "__main__":
+    TrainFlow()
+"""
+
+
+def test_runners_of_files_beside_the_event_loop_of_a_notebook(
+    notebook: Callable[[list[str]], list[str]], project: Path
+) -> None:
+    (project / "train.py").write_text(IN_A_FILE)
+    printed = notebook(
+        [
+            """
+            import asyncio, pathlib
+            from metaflow import Runner
+            made = Runner('train.py').run(alpha=2)
+            print(asyncio.get_running_loop().is_running(), made.status, made.run.data.half)
+            """,
+            """
+            with Runner('train.py', show_output=False) as runner:
+                running = await runner.async_run(alpha=7, tags=['a', 'b c'])
+                print(running.status, running.returncode, running.run)
+                async for position, line in running.stream_log('stdout'):
+                    if 'alpha is 7' in line:  # the step waits for this
+                        pathlib.Path('go').touch()
+                await running.wait()
+                print(running.status, running.run.data.half, sorted(running.run.user_tags))
+            """,
+            """
+            runners = [Runner('train.py', show_output=False) for _ in range(2)]
+            both = await asyncio.gather(*(one.async_run(alpha=n) for n, one in enumerate(runners, 3)))
+            await asyncio.gather(*(one.wait() for one in both))
+            print(sorted(one.run.data.half for one in both))
+            """,
+            """
+            failed = Runner('train.py', show_output=False).run(alpha=0)
+            print(failed.status, failed.returncode, 'ZeroDivisionError' in failed.stdout)
+            resumed = await Runner('train.py', show_output=False).async_resume()
+            await resumed.wait()
+            print(resumed.status, resumed.run.origin_pathspec == failed.run.pathspec)
+            """,
+        ]
+    )
+    assert "] alpha is 2" in printed[0] and printed[0].endswith("True successful 42.0\n")
+    assert printed[1] == "running None Run('TrainFlow/2')\nsuccessful 12.0 ['a', 'b c']\n"
+    assert printed[2] == "[21.0, 28.0]\n"
+    assert printed[3] == "failed 1 True\nfailed True\n"
+
+
 def test_outside_of_a_notebook(project: Path) -> None:
     class HereFlow(FlowSpec):
         pass
