@@ -19,6 +19,8 @@ from metaflow_plugins.kubernetes_names import label_value, resource_name
 LOOK_SECONDS = 30  # after which pods are listed anew: what no event has told is seen then
 PAUSE = 0.5  # seconds before a call that failed is repeated
 LOG_PATIENCE = 15.0  # seconds for which the end of a log may be late
+GONE_PATIENCE = 2.0  # the same for a pod that is no more
+IDLE_SECONDS = 300  # after which a log that tells nothing is asked for anew: the connection may be lost
 SILENCE = 600.0  # seconds after which a cluster that does not answer has lost the tasks
 CONNECTIONS = 64
 RUN_LABEL = "metaflow/driver"
@@ -54,8 +56,7 @@ class KubernetesCompute(ContainerPlace):
         self._driver = os.urandom(8).hex()
         self._pods: dict[str, _Pod] = {}  # by the id of the attempt
         self._by_id: dict[str, Attempt] = {}
-        client = _client()
-        self._core, self._batch = client.CoreV1Api(), client.BatchV1Api()
+        self._core, self._batch = _clients()
         self._namespaces = sorted({pods.options.namespace for pods in self._steps.values()})
         for namespace in self._namespaces:
             with _explained(f"The namespace {namespace} of the Kubernetes cluster can't be used"):
@@ -157,9 +158,7 @@ class KubernetesCompute(ContainerPlace):
                 known.followed = True
                 threading.Thread(target=self._follow, args=(attempt, known), daemon=True).start()
         if pod.status.phase in ("Succeeded", "Failed"):
-            known.outcome = known.outcome or self._outcome(attempt, pod)
-            if not known.followed:
-                self._end(attempt, *known.outcome)
+            self._over(attempt, known, self._outcome(attempt, pod), LOG_PATIENCE)
         elif deleted:
             self._gone(attempt, known)
         for state in states:
@@ -171,9 +170,17 @@ class KubernetesCompute(ContainerPlace):
 
     def _gone(self, attempt: Attempt, known: _Pod) -> None:
         message = "" if attempt.unwanted else f"The pod {known.name} of the task was deleted, or its node was lost."
-        known.outcome = known.outcome or (-9, message)
+        self._over(attempt, known, (-9, message), GONE_PATIENCE)
+
+    def _over(self, attempt: Attempt, known: _Pod, outcome: tuple[int, str], patience: float) -> None:
+        """The pod has ended; what reads its log tells so when it has all of it, or else it is told after a while."""
         if not known.followed:
-            self._end(attempt, *known.outcome)
+            self._end(attempt, *outcome)
+        elif known.outcome is None:
+            known.outcome = outcome
+            timer = threading.Timer(patience, self._end, (attempt, *outcome))
+            timer.daemon = True
+            timer.start()
 
     def _never_starts(self, attempt: Attempt, reason: str, said: str) -> str:
         image = self._steps[attempt.request.step].options.image
@@ -218,7 +225,6 @@ class KubernetesCompute(ContainerPlace):
 
     def _follow(self, attempt: Attempt, known: _Pod) -> None:
         """Read the log of a pod to its end; what was read before a lost connection is read again, and left out."""
-        ended_at = None
         while not attempt.ended and not self.closed.is_set():
             over = known.outcome is not None
             with suppress(Exception):
@@ -226,18 +232,20 @@ class KubernetesCompute(ContainerPlace):
             if attempt.exit is not None:
                 self._end(attempt, 0, "")
                 return
-            if over:
-                ended_at = ended_at or time.monotonic()
-                # The last line is missing when the container was killed, and when its image has not run the task.
-                if attempt.unwanted or known.whole or time.monotonic() > ended_at + LOG_PATIENCE:
-                    assert known.outcome is not None
-                    self._end(attempt, *known.outcome)
-                    return
+            # The last line is missing when the container was killed, and when its image has not run the task.
+            if over and known.whole and known.outcome is not None:
+                self._end(attempt, *known.outcome)
+                return
             self.closed.wait(PAUSE)
 
     def _read(self, attempt: Attempt, known: _Pod) -> None:
         answer = self._core.read_namespaced_pod_log(
-            known.name, self._namespace(attempt), container=CONTAINER, follow=True, _preload_content=False
+            known.name,
+            self._namespace(attempt),
+            container=CONTAINER,
+            follow=True,
+            _preload_content=False,
+            _request_timeout=IDLE_SECONDS,
         )
         skip, rest = known.read, b""
         try:
@@ -257,24 +265,29 @@ class KubernetesCompute(ContainerPlace):
             answer.release_conn()
 
 
-def _client() -> Any:
+def _clients() -> tuple[Any, Any]:
     try:
         from kubernetes import client, config
     except ImportError as error:
         raise PluginError(
             "@kubernetes needs the package kubernetes: pip install 'metaflow-tandem[kubernetes]'."
         ) from error
+    configuration = client.Configuration()
+    configuration.connection_pool_maxsize = CONNECTIONS
+    path = os.environ.get("KUBECONFIG") or os.path.expanduser(os.path.join("~", ".kube", "config"))
     try:
-        config.load_config()  # type: ignore[no-untyped-call]
+        if any(os.path.exists(one) for one in path.split(os.pathsep)):
+            config.load_kube_config(config_file=path, client_configuration=configuration)  # type: ignore[no-untyped-call]
+        else:
+            config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     except Exception as error:
         said = " ".join(str(error).split()).rstrip(".")
         raise ComputeUnavailable(
-            f"@kubernetes does not know the cluster: {said}. Set KUBECONFIG to a file that names it, or run in a pod."
+            f"@kubernetes does not know the cluster: {said}. Set KUBECONFIG to a file that names it (the one "
+            f"looked for is {path}), or run in a pod."
         ) from None
-    configuration = client.Configuration.get_default_copy()
-    configuration.connection_pool_maxsize = CONNECTIONS
-    client.Configuration.set_default(configuration)
-    return client
+    api = client.ApiClient(configuration)
+    return client.CoreV1Api(api), client.BatchV1Api(api)
 
 
 @contextmanager

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
+from metaflow_core.testing.remote_compute import RemoteComputeContract
 from moto_batch import BatchService
 
 from tests.conftest import RunFlow
@@ -117,22 +113,6 @@ def test_a_failure_and_resume(run_flow: RunFlow, project: Path, team: BatchServi
     assert "work 0" not in result.stdout  # it was done
 
 
-def test_interrupt_ends_the_jobs(project: Path, team: BatchService) -> None:
-    (project / "flow.py").write_text(flow(project, body="print('pid', os.getpid(), flush=True); time.sleep(1000)"))
-    process = subprocess.Popen(
-        [sys.executable, "flow.py", "run", "--n", "1"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert process.stdout is not None
-    found = next(found for line in process.stdout if (found := re.search(r"\] pid (\d+)", line)))
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode == 1
-    end = time.monotonic() + 30
-    while os.path.exists(f"/proc/{found[1]}"):
-        assert time.monotonic() < end
-        time.sleep(0.1)
-
-
 def test_what_jobs_are_made_of(run_flow: RunFlow, project: Path, team: BatchService) -> None:
     above = "@resources(cpu=3, memory=1000, gpu=1)\n    @batch(cpu=2, memory=8000, shared_memory=64, use_tmpfs=True"
     above += ", tmpfs_size=100, aws_batch_tags={'team': 'one'}, iam_role='arn:aws:iam::123456789012:role/work')"
@@ -151,3 +131,9 @@ def test_what_jobs_are_made_of(run_flow: RunFlow, project: Path, team: BatchServ
     assert definition["retryStrategy"] == {"attempts": 1}
     wanted = {one["type"]: one["value"] for one in container["resourceRequirements"]}
     assert wanted == {"VCPU": "3", "MEMORY": "8000", "GPU": "1"}
+
+
+class TestBatch(RemoteComputeContract):
+    @pytest.fixture
+    def decorator(self, team: BatchService) -> str:
+        return "batch"
