@@ -38,6 +38,9 @@
 #' - `metaflow_timeout`: A step ran longer than its `@timeout`.
 #' - `metaflow_failure_handled_by_catch`: What `@catch` stores when the task's process died without an exception.
 #' - `metaflow_task_died`: A task's process ended without reporting a result.
+#' - `metaflow_compute_unavailable`: The machines on which tasks were to run can't be reached, or can't run them.
+#' - `metaflow_attempt_given_up`: An attempt has a result already, so that of a process taken for dead does not count.
+#' - `metaflow_step_environment`: The packages of a step's own can't be had.
 #' - `metaflow_run_failed`: The run did not succeed.
 #' - `metaflow_internal`: A mistake of this package; please report it.
 #' - `metaflow_invalid_argument`: A function was given what it does not take.

@@ -209,7 +209,7 @@ def test_the_content_of_a_file_is_a_parameter(run_r, r_project):
     assert not_text.returncode == 2 and "b.bin" in not_text.stderr
     missing = run_r("flow.R", "run", "--latin", "b.txt", check=False)
     assert missing.returncode == 1
-    assert "Parameter 'text': the file 'a.txt' can't be read" in missing.stderr
+    assert "Parameter 'text' (flow.R, line 4): the file 'a.txt' can't be read" in missing.stderr
     assert '"größe"' in run_r("flow.R", "run", "--latin", "b.txt", "--text", "flow.R").stdout
 
 
@@ -238,7 +238,7 @@ def test_what_the_check_finds(run_r):
             "it leads to 'ende', which is no step of the flow. Did you mean 'end'?",
         ),
         ("retry(times = 'x'), next_step = 'end'", "times must be a whole number from 0 to 4, not 'x'"),
-        ("decorator('retri'), next_step = 'end'", "@retri on step start is unknown. Did you mean @retry?"),
+        ("decorator('retri'), next_step = 'end'", "@retri on step start (flow.R, line 5) is unknown. Did you mean @retry"),
     ):
         result = run_r(script.format(arguments), "run", check=False)
         assert (result.returncode, result.stdout) == (1, "")
