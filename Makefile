@@ -9,7 +9,7 @@ SHELL = /bin/sh
 bin = .venv/bin
 inputs = pyproject.toml constraints.txt tools/setup.sh core/metaflow_core/__init__.py $(wildcard DESCRIPTION NAMESPACE R/*.R)
 
-.PHONY: setup demo test bench lint check-r docs compat clean help
+.PHONY: setup demo test bench chaos lint check-r docs compat clean help
 
 # Stamps: an environment is made again when one of its inputs is newer. The larger one serves for the smaller one too.
 # They hold the path of the checkout, because an environment can't be moved.
@@ -38,6 +38,10 @@ bench: .venv/.dev ## Measure beside released Metaflow, into docs/benchmarks.md; 
 compat: .venv/.dev ## Write every type of value in each language, read it in both; read artifacts of earlier formats
 	@echo "==> Values across languages, and artifacts of earlier formats"
 	@$(bin)/python -m pytest -q tests/compat $(ARGS)
+
+chaos: .venv/.dev ## Kill parts of runs at random instants, for ten minutes; ARGS="--minutes 30 --seed 7"
+	@echo "==> Killing"
+	@$(bin)/python -m pytest -q -s -n 0 tests/chaos/kills.py $(ARGS)
 
 lint: .venv/.dev ## Check style, types and layers
 	@echo "==> ruff"

@@ -205,7 +205,7 @@ SETTINGS: dict[str, Setting] = {
             "OPAQUE_ARTIFACTS",
             "text",
             "allow",
-            "Whether artifacts may be loaded whose loading runs code (pickles and RDS): all, those of own runs, or none.",
+            "Whether artifacts may be loaded that can run code (pickles, RDS): all, those of own runs, or none.",
             choices=("allow", "own", "refuse"),
         ),
         Setting(

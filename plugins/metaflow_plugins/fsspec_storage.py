@@ -14,6 +14,7 @@ fsspec is imported when a store is opened, and never in a process that uses none
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import time
@@ -34,6 +35,7 @@ LOGS = "logs/"
 # Above this an object is a file before it is sent, and after it was received, so that memory holds it once at most.
 IN_MEMORY_BYTES = 16 * 1024 * 1024
 AT_A_TIME = 32
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 WAIT_SECONDS = 60.0  # for a server that was there before
 # What the file systems behind fsspec call the time at which an object was written.
 WRITTEN = ("mtime", "last_modified", "LastModified", "updated", "modified", "created")
@@ -83,20 +85,32 @@ class FsspecStorage(Storage):
             if found:
                 return when_written(found[-1])
         try:
-            with self._cache.new_file() as (file, copy):
-                write(file)
-                file.flush()
-                with self._errors("write"):
-                    written = self._upload(copy, path, replace)
-                if written is None and not key.startswith(LOGS):
-                    self._cache.keep(key, copy)
+            written = self._put(key, path, write, replace)
         except OSError as error:
-            raise StorageError(
-                f"Can't write a temporary file: {_words(error)}. Set METAFLOW_STORE_CACHE or TMPDIR to another folder."
-            ) from error
+            try:
+                if error.errno not in NO_ROOM:
+                    raise
+                written = self._put(key, path, write, replace, elsewhere=True)
+            except OSError as error:
+                raise StorageError(
+                    f"Can't write a temporary file: {_words(error)}. "
+                    f"Set METAFLOW_STORE_CACHE or TMPDIR to another folder."
+                ) from error
         if replace and key.startswith(LOGS):
             self._segments.pop(key, None)
             self._delete_segments(path)
+        return written
+
+    def _put(
+        self, key: str, path: str, write: Callable[[IO[bytes]], None], replace: bool, elsewhere: bool = False
+    ) -> float | None:
+        with self._cache.new_file(elsewhere) as (file, copy):
+            write(file)
+            file.flush()
+            with self._errors("write"):
+                written = self._upload(copy, path, replace)
+            if written is None and not key.startswith(LOGS):
+                self._cache.keep(key, copy)
         return written
 
     def put_all(self, objects: Sequence[tuple[str, Callable[[IO[bytes]], None]]]) -> list[float | None]:
@@ -143,18 +157,26 @@ class FsspecStorage(Storage):
             first = self._range(path, start, start + IN_MEMORY_BYTES)
             if len(first) < IN_MEMORY_BYTES and not whole:
                 return memoryview(bytearray(first))
-            with self._cache.new_file() as (new, copy):
-                if len(first) < IN_MEMORY_BYTES:
-                    new.write(first)
-                    new.flush()
-                else:
-                    self._ask("get_file", path, copy)
-                    if os.path.getsize(copy) != int(self._ask("info", path)["size"]):
-                        raise ConnectionError(f"only a part of {key} arrived")
-                with open(copy, "rb", buffering=0) as file:
-                    self._cache.keep(key, copy)
-                    return _content(file)[start:end]
+            if len(first) < IN_MEMORY_BYTES:
+                self._cache.keep_bytes(key, first)
+                return memoryview(bytearray(first))[start:end]
+            try:
+                return self._fetch(key, path)[start:end]
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
+            return self._fetch(key, path, elsewhere=True)[start:end]
         raise self._missing(key)
+
+    def _fetch(self, key: str, path: str, elsewhere: bool = False) -> memoryview:
+        """A large object, by way of a file."""
+        with self._cache.new_file(elsewhere) as (_, copy):
+            self._ask("get_file", path, copy)
+            if os.path.getsize(copy) != int(self._ask("info", path)["size"]):
+                raise ConnectionError(f"only a part of {key} arrived")
+            with open(copy, "rb", buffering=0) as file:
+                self._cache.keep(key, copy)
+                return _content(file)
 
     def prefetch(self, keys: Sequence[str]) -> None:
         def fetch(key: str) -> None:
@@ -165,10 +187,7 @@ class FsspecStorage(Storage):
             with suppress(FileNotFoundError):
                 content = self._range(self._path(key), 0, IN_MEMORY_BYTES)
                 if len(content) < IN_MEMORY_BYTES:
-                    with self._cache.new_file() as (new, copy):
-                        new.write(content)
-                        new.flush()
-                        self._cache.keep(key, copy)
+                    self._cache.keep_bytes(key, content)
 
         with suppress(Exception):  # who reads the object will be told what is wrong
             _at_a_time(fetch, keys)

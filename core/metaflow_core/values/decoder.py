@@ -20,7 +20,8 @@ def decode(stored: Stored, *, language: str = "python", columns: Sequence[str] |
     """The value that was stored, in ``language``; of a table only ``columns``, when they are given.
 
     A value whose form is typed is read without executing anything; an opaque one may execute code unless the
-    setting ``METAFLOW_OPAQUE_ARTIFACTS`` is ``refuse``, or ``own`` and :mod:`trust` says it is another's. Raises ``UnreadableArtifact`` when the stored data
+    setting ``METAFLOW_OPAQUE_ARTIFACTS`` is ``refuse``, or ``own`` and :mod:`~metaflow_core.values.trust` says that
+    somebody else wrote it. Raises ``UnreadableArtifact`` when the stored data
     is damaged, refused, of a newer format, or needs what is not installed.
     """
     tree = tree_of(stored, columns)
