@@ -34,7 +34,7 @@
 #' - `metaflow_unknown_user`: No user name could be determined.
 #' - `metaflow_metadata`: The metadata database can't be used: unreachable, read-only, damaged or too new.
 #' - `metaflow_storage`: The artifact store can't be used: unreachable, read-only or full.
-#' - `metaflow_plugin`: A plugin can't be loaded, or none provides what was asked for.
+#' - `metaflow_plugin`: No plugin that works provides what was asked for, or two provide it.
 #' - `metaflow_timeout`: A step ran longer than its `@timeout`.
 #' - `metaflow_failure_handled_by_catch`: What `@catch` stores when the task's process died without an exception.
 #' - `metaflow_task_died`: A task's process ended without reporting a result.

@@ -234,7 +234,7 @@ class StorageError(MetaflowException):
 
 
 class PluginError(MetaflowException):
-    """A plugin can't be loaded, or none provides what was asked for."""
+    """No plugin that works provides what was asked for, or two provide it."""
 
     headline = "Missing plugin"
 
