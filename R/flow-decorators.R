@@ -88,7 +88,7 @@ environment_variables <- function(...) {
 #' checked, which lists those that are there.
 #'
 #' @param ... Arguments of the decorator, by name; `metaflow`'s documentation lists them.
-#' @return A decorator, for [step()] (`batch`, `dask`, `kubernetes`, `card`, `parallel`) or for [metaflow()] (the others).
+#' @return A decorator, for [step()] (`dask`, `card`, `parallel`) or for [metaflow()] (the others).
 #' @examples
 #' project(name = "fraud")
 #' schedule(daily = TRUE)
@@ -97,15 +97,7 @@ NULL
 
 #' @rdname decorators
 #' @export
-batch <- function(...) new_decorator("batch", list(...), "batch()")
-
-#' @rdname decorators
-#' @export
 dask <- function(...) new_decorator("dask", list(...), "dask()")
-
-#' @rdname decorators
-#' @export
-kubernetes <- function(...) new_decorator("kubernetes", list(...), "kubernetes()")
 
 #' @rdname decorators
 #' @export

@@ -23,6 +23,14 @@ CREDENTIALS = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 GRACE_SECONDS = 5.0
+# Images that have something else than metaflow-tandem; what is killed in the others was lost, or wanted too much.
+IMAGES = {
+    "empty": "echo no such module; exit 1",
+    "bare": "exit 127",
+    "sleeps": "echo begun; sleep 1000",
+    "spot": "echo begun; kill -9 $$",
+    "greedy": "echo begun; kill -9 $$",
+}
 
 
 def environment_of(job: Any, folder: str) -> dict[str, str]:
@@ -48,6 +56,15 @@ def environment_of(job: Any, folder: str) -> dict[str, str]:
     return {**machine, **CREDENTIALS, **given}
 
 
+def container_details(job: Any) -> dict[str, Any]:
+    """Instead of that of moto, which does not tell how a container has ended."""
+    found = {"logStreamName": job.log_stream_name, "exitCode": job.exit_code}
+    if "OutOfMemoryError" in (job.job_stopped_reason or ""):
+        found["reason"] = job.job_stopped_reason
+    overrides = {name: job.container_overrides.get(name, []) for name in ("command", "environment")}
+    return {**overrides, **{name: value for name, value in found.items() if value is not None}}
+
+
 def run(job: Any) -> None:
     """Instead of ``Job.run`` of moto, in a thread of the job's own."""
     from moto.batch.models import JobStatus
@@ -68,8 +85,8 @@ def run(job: Any) -> None:
     job._log_backend.ensure_log_group(group)
     job._log_backend.ensure_log_stream(group, job.log_stream_name)
     command = job.container_overrides.get("command") or job.job_definition.container_properties["command"]
-    if image == "empty":
-        command = ["sh", "-c", "echo no such module; exit 1"]
+    if image in IMAGES:
+        command = ["sh", "-c", IMAGES[image]]
     process = subprocess.Popen(
         command,
         env=environment_of(job, folder),
@@ -104,9 +121,11 @@ def run(job: Any) -> None:
         time.sleep(0.05)
     code = process.returncode
     job.exit_code = code if code >= 0 else 128 - code
-    if image == "spot" and job.exit_code == 137:
+    if image == "spot":
         job.job_stopped_reason = "Host EC2 (instance i-0123456789abcdef0) terminated."
         job.exit_code = None
+    if image == "greedy":
+        job.job_stopped_reason = "OutOfMemoryError: Container killed due to memory usage"
     job._mark_stopped(success=code == 0 and not job.stop)
 
 
@@ -115,6 +134,7 @@ def main() -> None:
     from moto.batch.models import Job
 
     Job.run = run
+    Job._container_details = container_details
     server.main(["-H", "127.0.0.1", "-p", os.environ["MOTO_PORT"]])
 
 
