@@ -17,3 +17,22 @@ settings <- function() {
   sync_environment()
   call_core("settings")
 }
+
+#' Plugins
+#'
+#' Every installed plugin, where it comes from and what is wrong with it, as `metaflow status --plugins` shows them. A plugin
+#' is a Python package; what it adds is used from R as well: its decorators by [decorator()], its stores by their address in
+#' `METAFLOW_DEFAULT_DATASTORE`. One that is broken is left out.
+#'
+#' @return A data frame with a row for each, in the order in which they are asked: `plugin`, `distribution` and `version` (of
+#'   the Python package that it comes from), `module`, `hooks` (what it implements, separated by commas; `""` when it can't be
+#'   loaded), and `problem` (sentences, `""` when there is none).
+#' @examples
+#' \dontrun{
+#' subset(plugins(), problem != "")
+#' }
+#' @export
+plugins <- function() {
+  sync_environment()
+  call_core("plugins")
+}

@@ -312,6 +312,22 @@ def _settings() -> Any:
     )
 
 
+def _plugins() -> Any:
+    from metaflow_core.cli.all_plugins import all_plugins
+
+    from metaflow_r.client_values import frame, texts
+
+    rows = all_plugins()
+    return frame(
+        plugin=texts([row.name for row in rows]),
+        distribution=texts([row.distribution for row in rows]),
+        version=texts([row.version for row in rows]),
+        module=texts([row.module for row in rows]),
+        hooks=texts([", ".join(row.hooks) for row in rows]),
+        problem=texts([" ".join(row.problems) for row in rows]),
+    )
+
+
 def _in_r(function: Callable[..., Any]) -> Callable[..., Any]:
     """What goes wrong in a call from R is explained in R, even when Python hosts the process."""
 
@@ -354,6 +370,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "inspect_spin": _setting("inspect_spin"),
     "default_metadata": _setting("default_metadata"),
     "set_environment": _environment,
+    "plugins": _plugins,
     "settings": _settings,
     "versions": _versions,
 }

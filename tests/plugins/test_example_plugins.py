@@ -125,3 +125,19 @@ def test_plugins_that_are_not_used_cost_no_import(with_plugins: Path) -> None:
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert {"metaflow_nice", "metaflow_onefile"} <= set(modules)
     assert not {"metaflow_nice.place", "metaflow_onefile.store", "subprocess", "tempfile"} & set(modules)
+
+
+def test_plugins_is_a_data_frame_in_r(run_r: RunR, with_plugins: Path, tmp_path: Path) -> None:
+    record = tmp_path / "site" / "third_plugin-2.0.dist-info"
+    record.mkdir(parents=True)
+    (record / "entry_points.txt").write_text("[metaflow_tandem.plugins]\nthird = no_such_module\n")
+    script = """
+    library(metaflow)
+    found <- plugins()
+    row <- function(name) found[found$plugin == name, ]
+    cat(row("nice")$hooks, row("onefile")$distribution, row("third")$version, row("third")$problem, sep = "|")
+    """
+    path = f"{os.environ['PYTHONPATH']}{os.pathsep}{record.parent}"
+    result = run_r(script, env={"PYTHONPATH": path})
+    words = "open_remote_compute, step_decorators|metaflow-onefile|2.0|ModuleNotFoundError: No module named"
+    assert words in result.stdout
