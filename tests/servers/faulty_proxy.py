@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -49,8 +50,8 @@ def every(nth: int, seed: int, most: int = 50_000) -> Plan:
 class FaultyProxy:
     """Listens on ``port`` and passes on to ``target``. ``plan`` says by a connection's number what happens to it."""
 
-    def __init__(self, target: int, plan: Plan = never, delay: float = 0.0) -> None:
-        self.target, self.plan, self.delay = target, plan, delay
+    def __init__(self, target: int, plan: Plan = never, delay: float = 0.0, tls: ssl.SSLContext | None = None) -> None:
+        self.target, self.plan, self.delay, self.tls = target, plan, delay, tls
         self.connections = self.cuts = 0
         self._refused_until = 0.0
         self._lock = threading.Lock()
@@ -82,6 +83,10 @@ class FaultyProxy:
                 return
             if time.monotonic() < self._refused_until:
                 _cut(client, reset=True)
+                continue
+            try:
+                client = self.tls.wrap_socket(client, server_side=True) if self.tls else client
+            except OSError:  # the client does not trust us
                 continue
             self.connections += 1
             fault = self.plan(self.connections)
@@ -130,8 +135,10 @@ def _cut(one: socket.socket, reset: bool) -> None:
 
 
 @contextmanager
-def faulty_proxy(target: int, plan: Plan = never, delay: float = 0.0) -> Iterator[FaultyProxy]:
-    proxy = FaultyProxy(target, plan, delay)
+def faulty_proxy(
+    target: int, plan: Plan = never, delay: float = 0.0, tls: ssl.SSLContext | None = None
+) -> Iterator[FaultyProxy]:
+    proxy = FaultyProxy(target, plan, delay, tls)
     try:
         yield proxy
     finally:
