@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -22,6 +23,11 @@ class BatchService:
         self.store = store
         self.jobs = jobs
         self.client = self.connect("batch")
+        self.set_in_images({})
+
+    def set_in_images(self, variables: dict[str, str]) -> None:
+        """What each job finds in its environment."""
+        (self.jobs / "image.json").write_text(json.dumps(variables))
 
     def connect(self, service: str) -> Any:
         import boto3
@@ -88,4 +94,5 @@ def batch(moto_batch: BatchService, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("METAFLOW_DEFAULT_DATASTORE", moto_batch.store.new_url())
     monkeypatch.setenv("METAFLOW_BATCH_JOB_QUEUE", "queue")
     monkeypatch.setenv("METAFLOW_BATCH_CONTAINER_IMAGE", "team/image:1")
+    moto_batch.set_in_images({})
     return moto_batch

@@ -7,6 +7,7 @@ its CloudWatch stream while it runs, stdout and stderr together, as with the log
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -50,10 +51,8 @@ def environment_of(job: Any, folder: str) -> dict[str, str]:
         given[secret["name"]] = client.get_secret_value(SecretId=secret["valueFrom"])["SecretString"]
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
     machine = {"PATH": path, "HOME": folder, "TMPDIR": folder, "AWS_BATCH_JOB_ID": job.job_id}
-    for name in ("R_LIBS", "LD_LIBRARY_PATH"):  # what stands for the content of an image
-        if name in os.environ:
-            machine[name] = os.environ[name]
-    return {**machine, **CREDENTIALS, **given}
+    with open(os.path.join(os.environ["MOTO_JOBS"], "image.json")) as file:  # what images set
+        return {**machine, **json.load(file), **CREDENTIALS, **given}
 
 
 def container_details(job: Any) -> dict[str, Any]:
