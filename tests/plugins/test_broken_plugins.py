@@ -263,3 +263,11 @@ def test_plugins_of_one_name(install: Install) -> None:
         ("a", ["step_decorators"], []),
         ("b", ["step_decorators"], []),
     ]
+
+
+def test_importing_a_decorator_of_a_broken_plugin(run_flow: RunFlow, install: Install) -> None:
+    install("third", "import no_such_module")
+    result = run_flow("from metaflow import FlowSpec, step, zipped\n", check=False)
+    assert result.returncode == 1
+    assert "cannot import name 'zipped'" in result.stderr
+    assert "The plugin 'third' of third-plugin 1.0 is broken" in result.stderr
