@@ -434,6 +434,11 @@ def test_objects_survive_pickling(history: Any) -> None:
         assert again == thing and type(again) is type(thing) and copy.deepcopy(thing) == thing
     assert pickle.loads(pickle.dumps(things[-1])).data == 5
     assert pickle.loads(pickle.dumps(things[3].data)).x == 5
+    results.namespace("t")
+    everything = pickle.dumps(results.Metaflow())
+    results.namespace("other")
+    assert list(pickle.loads(everything)) == [Flow("F", _namespace_check=False)]
+    results.default_namespace()
     flow = pickle.loads(pickle.dumps(things[0]))
     Run("F/1").remove_tag("t")
     assert flow.latest_run is None  # it still looks into the namespace in which it was made

@@ -126,10 +126,7 @@ class MetaflowObject:
         return (self._parts, backend.metadata_url, backend.storage_url)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        backend = self._scope.backend
-        # What the settings say is looked up again when the object is loaded: the project may be elsewhere then.
-        urls = None if provider.is_default(backend) else (backend.metadata_url, backend.storage_url)
-        return _load, (type(self), self._parts, self._scope.namespace, urls, self._extra())
+        return _load, (type(self), self._parts, *packed(self._scope), self._extra())
 
     def _extra(self) -> dict[str, Any]:
         """Attributes that the pathspec does not tell."""
@@ -139,6 +136,17 @@ class MetaflowObject:
         return f"{type(self).__name__}({self.pathspec!r})"
 
 
+def packed(scope: Scope) -> tuple[str | None, tuple[str, str] | None]:
+    """A scope without its connections, for pickle: its namespace, and where its results are."""
+    backend = scope.backend
+    # What the settings say is looked up again when the object is loaded: the project may be elsewhere then.
+    return scope.namespace, None if provider.is_default(backend) else (backend.metadata_url, backend.storage_url)
+
+
+def unpacked(namespace: str | None, urls: tuple[str, str] | None) -> Scope:
+    return Scope(provider.backend_at(*urls) if urls else provider.backend(), namespace)
+
+
 def _load(
     cls: type[MetaflowObject],
     parts: tuple[str, ...],
@@ -146,8 +154,7 @@ def _load(
     urls: tuple[str, str] | None,
     extra: dict[str, Any],
 ) -> MetaflowObject:
-    backend = provider.backend_at(*urls) if urls else provider.backend()
-    found = cls._bare(Scope(backend, namespace), parts)
+    found = cls._bare(unpacked(namespace, urls), parts)
     found.__dict__.update(extra)
     found._find(check=False)
     return found

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from metaflow_core.errors import MetaflowNamespaceMismatch, MetaflowNotFound
 from metaflow_core.metadata import run_queries
 from metaflow_core.names import is_identifier
 from metaflow_core.results import html, messages
-from metaflow_core.results.base import Scope, current_scope
+from metaflow_core.results.base import Scope, current_scope, packed, unpacked
 from metaflow_core.results.flow import Flow
 from metaflow_core.results.searchable import Searchable
 
@@ -49,6 +50,9 @@ class Metaflow(Searchable):
     def _searched(self) -> tuple[Scope, Flow | None]:
         return self._scope, None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, packed(self._scope)
+
     def __repr__(self) -> str:
         return "Metaflow()"
 
@@ -58,3 +62,9 @@ class Metaflow(Searchable):
             run = flow.latest_run
             rows.append((flow.id, run.id, run.status, html.moment(run.created_at)) if run else (flow.id, "", "", ""))
         return html.table("", ("flow", "latest run", "status", "started"), rows)
+
+
+def _restore(namespace: str | None, urls: tuple[str, str] | None) -> Metaflow:
+    made = Metaflow.__new__(Metaflow)
+    made._scope = unpacked(namespace, urls)
+    return made
