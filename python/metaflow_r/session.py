@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 from metaflow_core.errors import MetaflowException
@@ -42,7 +45,8 @@ def start() -> None:
     rinterface = _rpy2()
     # Without rpy2's callbacks R writes to the standard streams itself, unbuffered, and never waits for Python.
     try:
-        rinterface.initr(interactive=False, _want_setcallbacks=False)
+        with _interrupts_stay(rinterface) if _hosted else nullcontext():
+            rinterface.initr(interactive=False, _want_setcallbacks=False)
     except Exception as error:
         raise RNotAvailable(_MISFIT.format(type(error).__name__, error)) from error
     _started = True
@@ -53,6 +57,19 @@ def start() -> None:
     except BaseException:
         _started = False
         raise
+
+
+@contextmanager
+def _interrupts_stay(rinterface: Any) -> Iterator[None]:
+    """rpy2 makes interrupts Python's when it starts. In a session of R they stay R's, or its loops would not end."""
+    known = rinterface.signal
+    rinterface.signal = SimpleNamespace(
+        signal=lambda number, handler: None, SIGINT=known.SIGINT, default_int_handler=known.default_int_handler
+    )
+    try:
+        yield
+    finally:
+        rinterface.signal = known
 
 
 def _use_utf8() -> None:

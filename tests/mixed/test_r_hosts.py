@@ -330,6 +330,29 @@ metaflow("TrainFlow") |>
     assert wrong.output_type == "error" and "alpha" in wrong.evalue
 
 
+# --- interrupts
+
+
+def test_an_interrupt_is_heard_by_r_when_python_runs_too(run_r: Run) -> None:
+    result = run_r(
+        """
+        library(metaflow)
+        interrupted <- function() tryCatch({
+          tools::pskill(Sys.getpid(), 2L)
+          for (i in 1:100) Sys.sleep(0.05)
+          "nothing came"
+        }, interrupt = function(e) "interrupted")
+        cat(interrupted(), get_namespace(), interrupted(), get_namespace(), "\\n")
+        made <- metaflow("HeardFlow") |> step(step = "start", next_step = "end") |> step(step = "end") |> run()
+        cat(interrupted(), get_namespace(), "\\n")
+        """,
+        "run",
+    )
+    assert result.stdout.startswith("interrupted user:tester interrupted user:tester \n")
+    assert result.stdout.endswith("Done!\ninterrupted user:tester \n")
+    assert "Exception" not in result.stderr
+
+
 # --- reticulate
 
 WITH_RETICULATE = """
