@@ -89,6 +89,7 @@ def _unpacked(content: bytes) -> bytes:
     return gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
 
 
+@pytest.mark.slow
 def test_secrets_are_nowhere(
     run_flow: Any, project: Path, s3: str, anne: str, postgresql: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

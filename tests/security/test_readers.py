@@ -84,6 +84,7 @@ def refused(result: subprocess.CompletedProcess[str], what: str) -> None:
     assert shown.count(what) == 1, shown
 
 
+@pytest.mark.slow
 def test_what_a_reader_can_and_can_not_do(run_flow: Any, visitor: dict[str, str], project: Path) -> None:
     expected = "completed 50000 50000 made here\n"
     assert run_flow(READ, name="read.py", env=visitor, user="visitor").stdout == expected
@@ -118,6 +119,7 @@ def test_what_a_reader_can_and_can_not_do(run_flow: Any, visitor: dict[str, str]
     assert run_flow(READ, name="read.py").stdout == expected  # nothing has changed for others
 
 
+@pytest.mark.slow
 def test_a_member_who_may_not_write_objects(run_flow: Any, visitor: dict[str, str], project: Path) -> None:
     """A run of which only the database takes something fails, with the reason, and leaves nothing half."""
     only_store = {name: value for name, value in visitor.items() if name != "METAFLOW_METADATA_URL"}
