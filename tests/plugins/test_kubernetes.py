@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -78,6 +80,28 @@ def test_a_foreach(run_flow: RunFlow, project: Path, team: Cluster) -> None:
     assert f"total 6 ['{team.folder}" in result.stdout
     assert "to stderr" in run_flow(project / "flow.py", "logs", "1/work", "--stderr").stdout
     assert "to stderr" not in run_flow(project / "flow.py", "logs", "1/work", "--stdout").stdout
+
+
+def test_what_a_pod_stores_after_its_driver_was_killed_counts(
+    run_flow: RunFlow, project: Path, team: Cluster, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    body = f"while not os.path.exists({str(gate)!r}): time.sleep(0.05)"
+    (project / "flow.py").write_text(flow(project, body=body))
+    command = [sys.executable, "flow.py", "run", "--n", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    assert any("work 0" in line for line in process.stdout)
+    process.kill()
+    process.communicate()
+    gate.touch()
+    (pod,) = team.pods.values()
+    assert pod.ended.wait(60)
+    assert pod.document["status"]["phase"] == "Succeeded"
+    result = run_flow(project / "flow.py", "resume")
+    assert "total 0" in result.stdout
+    assert "work 0" not in result.stdout
+    assert len(team.jobs) == 1
 
 
 class TestKubernetes(RemoteComputeContract):
