@@ -9,6 +9,7 @@ import pytest
 from metaflow import Flow, Run, current
 
 FLOW = """
+    import os
     from metaflow import Flow, FlowSpec, Parameter, current, get_namespace, retry, step
 
     outside = (current.is_running_flow, current.flow_name, current.run, current.tags, "run_id" in current)
@@ -32,6 +33,8 @@ FLOW = """
             self.tags = set(current.tags)
             self.own = (current.run.pathspec, current.task.pathspec)
             self.get = (current.get("step_name"), current.get("nothing", 7), "step_name" in current, "x" in current)
+            self.temporary = (os.path.isdir(current.tempdir), os.access(current.tempdir, os.W_OK))
+            self.known = sorted(dir(current))
             self.steps = sorted(current.graph["steps"])
             self.selected = get_namespace()
             run = Flow(current.flow_name)[current.run_id] if get_namespace() == "user:tester" else current.run
@@ -80,6 +83,9 @@ def test_in_a_task(run_flow: Any, launcher: str) -> None:
     assert {"first", "user:tester", "runtime:dev"} <= data.tags
     assert data.own == ("Self/1", "Self/1/start/1")
     assert data.get == ("start", 7, True, False)
+    assert data.temporary == (True, True)
+    fields = "is_running_flow flow_name run_id step_name task_id retry_count origin_run_id pathspec task run namespace "
+    assert data.known == sorted((fields + "username tags tempdir parameter_names graph get").split())
     assert data.steps == ["end", "start"]
     assert data.message.startswith("current has no 'nothing'. It has: ")
     assert "can't be set" in data.message_set

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
+from typing import Any
 
 import metaflow
 import pytest
@@ -198,3 +200,47 @@ def test_imports_stay_light(statement: str, also_absent: str) -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert result.stdout.strip() == "[]"
+
+
+ALL = "id pathspec path_components parent tags user_tags system_tags created_at origin_pathspec is_in_namespace"
+MEMBERS = {
+    "Metaflow": "flows",
+    "Flow": f"{ALL} latest_run latest_successful_run runs",
+    "Run": f"{ALL} data successful finished finished_at end_task code trigger steps add_tag add_tags remove_tag "
+    "remove_tags replace_tag replace_tags",
+    "Step": f"{ALL} task tasks finished_at environment_info parent_steps child_steps",
+    "Task": f"{ALL} metadata metadata_dict data artifacts successful finished finished_at exception stdout stderr "
+    "loglines index current_attempt runtime_name code parent_tasks child_tasks",
+    "DataArtifact": f"{ALL} data size sha finished_at type language to_arrow",
+}
+
+
+def test_members_of_objects_of_the_client(run_flow: Any) -> None:
+    run_flow(
+        """
+        from metaflow import FlowSpec, step
+        class F(FlowSpec):
+            @step
+            def start(self):
+                self.x = 1
+                self.next(self.end)
+            @step
+            def end(self):
+                self.y = 2
+        if __name__ == "__main__":
+            F()
+        """,
+        "run",
+    )
+    run = metaflow.Run("F/1")
+    objects = [metaflow.Metaflow(), metaflow.Flow("F"), run, run["start"], run["start"].task, run["start"].task["x"]]
+    for thing, (kind, members) in zip(objects, MEMBERS.items(), strict=True):
+        assert type(thing).__name__ == kind
+        for name in members.split():
+            value = getattr(thing, name)
+            if hasattr(value, "__next__"):
+                list(value)
+        assert set(members.split()) <= set(dir(thing)), kind
+        assert thing._repr_html_() and repr(thing)
+        again = pickle.loads(pickle.dumps(thing))
+        assert repr(again) == repr(thing) and type(again) is type(thing)
