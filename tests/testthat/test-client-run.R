@@ -162,3 +162,33 @@ test_that("summary() shows a run", {
   expect_output(expect_identical(run$summary(), run), shown)
   expect_output(summary(run$parent), "FeatureFlow.*namespace +user:anne.*runs +2.*latest run +FeatureFlow/4")
 })
+
+test_that("every object has its members, and completes them", {
+  local_results("anne")
+  run <- run_client$new("PredictionFlow/8")
+  task <- run$step("double")$a_task
+  all <- c(
+    "id", "pathspec", "path_components", "parent", "tags", "user_tags", "system_tags", "created_at", "origin_pathspec",
+    "is_in_namespace", "finished_at", "summary"
+  )
+  members <- list(
+    list(mf_client$new(), "flows"),
+    list(flow_client$new("PredictionFlow"), c(all, "latest_run", "latest_successful_run", "runs", "run", "runs_with_tags")),
+    list(run, c(
+      all, "data", "successful", "finished", "end_task", "code", "trigger", "steps", "step", "artifacts", "artifact",
+      "add_tag", "add_tags", "remove_tag", "remove_tags", "replace_tag", "replace_tags", "tag_history"
+    )),
+    list(run$step("double"), c(all, "a_task", "tasks", "task", "environment_info", "parent_steps", "child_steps")),
+    list(task, c(
+      all, "metadata", "metadata_dict", "data", "artifacts", "artifact", "successful", "finished", "exception", "stdout",
+      "stderr", "loglines", "index", "current_attempt", "runtime_name", "code", "parent_tasks", "child_tasks"
+    ))
+  )
+  for (one in members) {
+    object <- one[[1L]]
+    # An unknown name is an error, so each is there.
+    for (name in one[[2L]]) expect_no_error(eval(call("$", object, as.name(name))))
+    expect_true(all(one[[2L]] %in% utils::.DollarNames(object, "")), info = class(object)[[1L]])
+    expect_error(object$nothing_of_the_kind, class = "metaflow_error")
+  }
+})
