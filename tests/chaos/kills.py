@@ -310,11 +310,12 @@ def test_kills(
             try:
                 duration = durations[kind.partition("-")[0]]
                 outcome = play(kind, name, tmp_path / name, team, dask_cluster, monkeypatch, duration)
-            except Exception as error:
+            except (Exception, pytest.fail.Exception) as error:
                 outcome = "WRONG"
                 wrong.append(f"--- {name}\n{type(error).__name__}: {error}")
                 print(wrong[-1], flush=True)
             outcomes[kind, outcome] += 1
+            print(f"{name}: {outcome}", flush=True)
     print(f"\n{number} rounds, seed {seed}. Undisturbed: { {k: round(v, 1) for k, v in durations.items()} } s")
     columns = ["completed", "resumed", "again", "missed", "WRONG"]
     print("| killed | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns))

@@ -151,10 +151,11 @@ def seaweedfs_server(folder: Path, ports: list[int] | None = None) -> Iterator[O
 
     def ready() -> bool:
         listens(s3)
-        with contextlib.suppress(Exception):
+        try:
             store.make_bucket()
-            return True
-        return False
+        except Exception as error:
+            return "BucketAlready" in str(error)  # this folder was used before
+        return True
 
     with server(command, folder / "log", ready):
         yield store
