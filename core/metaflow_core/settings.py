@@ -152,9 +152,13 @@ SETTINGS: dict[str, Setting] = {
         Setting("DASK_SCHEDULER", "text", None, "Scheduler of the Dask cluster of @dask: tcp://host:8786."),
         Setting("BATCH_JOB_QUEUE", "text", None, "Job queue of @batch."),
         Setting("BATCH_CONTAINER_IMAGE", "text", None, "Image in which @batch runs tasks."),
-        Setting("BATCH_SECRETS", "text", None, "Variables of jobs of @batch, from AWS Secrets Manager: PGPASSWORD=ARN,..."),
+        Setting(
+            "BATCH_SECRETS", "text", None, "Variables of jobs of @batch, from AWS Secrets Manager: PGPASSWORD=ARN,..."
+        ),
         Setting("ECS_S3_ACCESS_IAM_ROLE", "text", None, "Role of the tasks of @batch: its ARN."),
-        Setting("ECS_FARGATE_EXECUTION_ROLE", "text", None, "Role with which machines of @batch start a task: its ARN."),
+        Setting(
+            "ECS_FARGATE_EXECUTION_ROLE", "text", None, "Role with which machines of @batch start a task: its ARN."
+        ),
         Setting("KUBERNETES_NAMESPACE", "text", "default", "Namespace of the pods of @kubernetes."),
         Setting("KUBERNETES_CONTAINER_IMAGE", "text", None, "Image in which @kubernetes runs tasks."),
         Setting(
@@ -166,13 +170,16 @@ SETTINGS: dict[str, Setting] = {
         ),
         Setting("KUBERNETES_IMAGE_PULL_SECRETS", "text", None, "Secrets with which images are pulled: a,b."),
         Setting("KUBERNETES_SERVICE_ACCOUNT", "text", None, "Service account of the pods of @kubernetes."),
-        Setting("KUBERNETES_SECRETS", "text", None, "Secrets whose keys are variables of the tasks of @kubernetes: a,b."),
+        Setting("KUBERNETES_SECRETS", "text", None, "Secrets whose keys are variables of tasks of @kubernetes: a,b."),
         Setting("KUBERNETES_NODE_SELECTOR", "text", None, "Labels of the nodes that @kubernetes uses: a=b,c=d."),
         Setting("KUBERNETES_TOLERATIONS", "text", None, "Tolerations of the pods of @kubernetes: a list as JSON."),
         Setting("KUBERNETES_LABELS", "text", None, "Labels of the pods of @kubernetes: a=b,c=d."),
         Setting("KUBERNETES_ANNOTATIONS", "text", None, "Annotations of the pods of @kubernetes: a=b,c=d."),
         Setting(
-            "KUBERNETES_PERSISTENT_VOLUME_CLAIMS", "text", None, "Claims and their folders in @kubernetes: claim=/folder."
+            "KUBERNETES_PERSISTENT_VOLUME_CLAIMS",
+            "text",
+            None,
+            "Claims and their folders in @kubernetes: claim=/folder.",
         ),
         Setting("KUBERNETES_GPU_VENDOR", "text", "nvidia", "Vendor of the GPUs of @kubernetes."),
         Setting("DURABLE_WRITES", "bool", False, "Whether artifacts survive a power cut: wait for the disk at each."),
