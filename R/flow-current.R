@@ -10,7 +10,16 @@
 #' @export
 current <- function(value) {
   if (missing(value)) return(structure(list(), class = "metaflow_current"))
-  call_core("current", check_field(value))
+  current_field(check_field(value))
+}
+
+# The run and the task are objects of R's client, whatever the namespace is.
+current_field <- function(name) {
+  if (!name %in% c("run", "task")) return(call_core("current", name))
+  pathspec <- call_core("current", "pathspec")
+  if (is.null(pathspec)) return(NULL)
+  if (name == "run") return(run_object(all_but_last(all_but_last(pathspec))))
+  open_object("task_client", list(pathspec), check = FALSE)
 }
 
 check_field <- function(name) {
@@ -24,10 +33,10 @@ check_field <- function(name) {
 }
 
 #' @export
-`$.metaflow_current` <- function(x, name) call_core("current", name)
+`$.metaflow_current` <- function(x, name) current_field(name)
 
 #' @export
-`[[.metaflow_current` <- function(x, i) call_core("current", check_field(i))
+`[[.metaflow_current` <- function(x, i) current_field(check_field(i))
 
 #' @export
 names.metaflow_current <- function(x) call_core("current_names")

@@ -134,3 +134,40 @@ def test_columns_of_a_table_that_either_language_wrote(run_r, run_flow, r_projec
 
     namespace(None)
     assert list(Flow("TableFlow").latest_run["end"].task["table"].select("y").columns) == ["y"]
+
+
+def test_everything_that_current_tells(run_r, r_project):
+    identity = ["is_running_flow", "flow_name", "run_id", "step_name", "task_id", "retry_count", "origin_run_id"]
+    more = ["pathspec", "namespace", "username", "tags", "tempdir", "parameter_names", "graph", "run", "task"]
+    fields = [*identity, *more]
+    script = """
+        library(metaflow)
+        fields <- FIELDS
+        cat("outside:", vapply(fields, function(name) is.null(current(name)) || isFALSE(current(name)), NA), "\\n")
+        start <- function(self) {
+          cat(current("flow_name"), current()$run_id, current("step_name"), current("task_id"), "\\n")
+          cat(current("pathspec"), current("namespace"), current("username"), current("is_running_flow"), "\\n")
+          task <- current("task")
+          cat(format(current()$run), format(task), inherits(task, "task_client"), dir.exists(current("tempdir")), "\\n")
+          cat("a" %in% current("tags"), current("parameter_names"), names(current("graph")$steps), "\\n")
+          cat("origin:", is.null(current("origin_run_id")), all(fields %in% names(current())), "\\n")
+          tryCatch(current("run_idd"), error = function(e) cat("error:", conditionMessage(e), "\\n"))
+        }
+        metaflow("TellsFlow") |>
+          parameter("alpha", default = 1) |>
+          step(step = "start", r_function = start, next_step = "end") |>
+          step(step = "end") |>
+          run()
+    """.replace("FIELDS", "c('" + "', '".join(fields) + "')")
+    printed = run_r(script, "run", "--tag", "a").stdout
+    assert "outside: " + "TRUE " * len(fields) in printed
+    told = [line.split(")] ", 1)[1].strip() for line in printed.splitlines() if "[1/start/1 " in line]
+    assert told[1:-1] == [
+        "TellsFlow 1 start 1",
+        "TellsFlow/1/start/1 user:tester tester TRUE",
+        "TellsFlow/1 TellsFlow/1/start/1 TRUE TRUE",
+        "TRUE alpha start end",
+        "origin: TRUE TRUE",
+        told[6],
+    ]
+    assert told[6].startswith("error: ") and "run_id" in told[6]
