@@ -160,7 +160,7 @@ class BatchCompute(ContainerPlace):
         return moved
 
     def _end(self, attempt: Attempt, job: Mapping[str, Any]) -> None:
-        del self._seen[attempt.request.key]
+        self._seen.pop(attempt.request.key, None)
         step = self._jobs[attempt.request.step]
         container = job.get("container", {})
         code = container.get("exitCode")

@@ -44,6 +44,7 @@ def flow(decorator: str, arguments: str = "") -> str:
     return FLOW.replace("DECORATOR", decorator).replace("ARGUMENTS", arguments)
 
 
+@pytest.mark.slow
 def test_kubernetes(run_r: RunR, folder: Path, kubernetes: Cluster) -> None:
     kubernetes.machine["R_LIBS"] = os.environ["R_LIBS"]
     result = run_r(flow("resources(memory = 8000), kubernetes(cpu = 2, labels = list(team = 'one')),"), "run")
@@ -55,6 +56,7 @@ def test_kubernetes(run_r: RunR, folder: Path, kubernetes: Cluster) -> None:
     assert (requests["cpu"], requests["memory"]) == ("2000m", "8000M")
 
 
+@pytest.mark.slow
 def test_batch_for_all_steps(run_r: RunR, folder: Path, batch: BatchService) -> None:
     batch.set_in_images({"R_LIBS": os.environ["R_LIBS"]})
     result = run_r(flow("", "batch = TRUE"), "run")

@@ -84,6 +84,7 @@ def test_a_foreach(run_flow: RunFlow, project: Path, team: BatchService) -> None
     assert "to stderr" not in run_flow(project / "flow.py", "logs", "1/work", "--stdout").stdout
 
 
+@pytest.mark.slow
 def test_retry_catch_and_timeout(run_flow: RunFlow, project: Path, team: BatchService) -> None:
     body = """
         if self.input == 0 and current.retry_count == 0: raise ValueError("once")
@@ -102,6 +103,7 @@ def test_retry_catch_and_timeout(run_flow: RunFlow, project: Path, team: BatchSe
     assert "total [None, 'FailureHandledByCatch', None]" in result.stdout
 
 
+@pytest.mark.slow
 def test_a_step_that_ignores_its_timeout(run_flow: RunFlow, project: Path, team: BatchService) -> None:
     """It is ended from here, by way of the service."""
     body = "import signal; signal.signal(signal.SIGALRM, signal.SIG_IGN); time.sleep(1000)"
@@ -112,6 +114,7 @@ def test_a_step_that_ignores_its_timeout(run_flow: RunFlow, project: Path, team:
     assert job["statusReason"] == "Stopped by metaflow."
 
 
+@pytest.mark.slow
 def test_a_failure_and_resume(run_flow: RunFlow, project: Path, team: BatchService) -> None:
     result = run_flow(flow(project, body="if self.input == 1: raise ValueError('no')"), "run", check=False)
     assert result.returncode == 1
@@ -143,6 +146,7 @@ def test_what_jobs_are_made_of(run_flow: RunFlow, project: Path, team: BatchServ
     assert wanted == {"VCPU": "3", "MEMORY": "8000", "GPU": "1"}
 
 
+@pytest.mark.slow
 class TestBatch(RemoteComputeContract):
     @pytest.fixture
     def decorator(self, team: BatchService) -> str:

@@ -82,6 +82,7 @@ def test_a_foreach(run_flow: RunFlow, project: Path, team: Cluster) -> None:
     assert "to stderr" not in run_flow(project / "flow.py", "logs", "1/work", "--stdout").stdout
 
 
+@pytest.mark.slow
 def test_what_a_pod_stores_after_its_driver_was_killed_counts(
     run_flow: RunFlow, project: Path, team: Cluster, tmp_path: Path
 ) -> None:
@@ -104,6 +105,7 @@ def test_what_a_pod_stores_after_its_driver_was_killed_counts(
     assert len(team.jobs) == 1
 
 
+@pytest.mark.slow
 class TestKubernetes(RemoteComputeContract):
     @pytest.fixture
     def decorator(self, team: Cluster) -> str:
