@@ -59,6 +59,14 @@ FLOW = """
 PYTHON = shlex.quote(sys.executable)
 
 
+@pytest.fixture(autouse=True)
+def no_environment_is_activated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where `python` is this one, the commands say so."""
+    folders = os.environ["PATH"].split(os.pathsep)
+    here = os.path.dirname(sys.executable)
+    monkeypatch.setenv("PATH", os.pathsep.join(folder for folder in folders if folder != here))
+
+
 def advice(stderr: str) -> list[str]:
     """What was said beside the banners."""
     return [line for line in stderr.splitlines() if not line.startswith(("Metaflow ", "The graph ", "Resuming "))]
