@@ -176,9 +176,9 @@ class KubernetesCompute(ContainerPlace):
         """The pod has ended; what reads its log tells so when it has all of it, or else it is told after a while."""
         if not known.followed:
             self._end(attempt, *outcome)
-        elif known.outcome is None:
-            known.outcome = outcome
-            timer = threading.Timer(patience, self._end, (attempt, *outcome))
+        elif known.outcome is None or patience == GONE_PATIENCE:
+            known.outcome = known.outcome or outcome
+            timer = threading.Timer(patience, self._end, (attempt, *known.outcome))
             timer.daemon = True
             timer.start()
 
@@ -233,7 +233,7 @@ class KubernetesCompute(ContainerPlace):
                 self._end(attempt, 0, "")
                 return
             # The last line is missing when the container was killed, and when its image has not run the task.
-            if over and known.whole and known.outcome is not None:
+            if known.outcome is not None and (attempt.unwanted or (over and known.whole)):
                 self._end(attempt, *known.outcome)
                 return
             self.closed.wait(PAUSE)

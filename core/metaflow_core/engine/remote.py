@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Settings that hold for the machine on which they were made.
 OF_A_MACHINE = {"LAUNCHER", "TASK_MEMORY_LIMIT", "COLOR", "ENFORCE_RESOURCES"}
+OF_A_PLACE = ("BATCH_", "DASK_", "ECS_", "KUBERNETES_")  # of those that say where tasks are sent
 
 
 def remote_steps(flow: FlowDef, with_packages: Collection[str] = ()) -> dict[str, dict[str, JobNeeds]]:
@@ -139,6 +140,8 @@ def _variables(backend: Backend) -> dict[str, str]:
     found = {}
     for setting in settings.SETTINGS.values():
         if setting.bootstrap or setting.type == "path" or setting.name in OF_A_MACHINE:
+            continue
+        if setting.name.startswith(OF_A_PLACE):
             continue
         if settings.origin(setting.name) != "default":
             found[setting.variable] = str(settings.get(setting.name))
