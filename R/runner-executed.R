@@ -209,7 +209,8 @@ format.metaflow_executed <- function(x, ...) {
   executed <- .subset2(x, "executed")
   facts <- look_at(executed)
   what <- if (executed$spun) executed$file else if (nzchar(facts$pathspec)) facts$pathspec else "no run"
-  paste0("<", what, ": ", executed_member(executed, "status"), if (!is.null(facts$returncode)) paste0(", exit status ", facts$returncode), ">")
+  ended <- if (!is.null(facts$returncode)) paste0(", exit status ", facts$returncode)
+  paste0("<", what, ": ", executed_member(executed, "status"), ended, ">")
 }
 
 #' @export

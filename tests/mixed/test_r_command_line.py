@@ -238,7 +238,10 @@ def test_what_the_check_finds(run_r):
             "it leads to 'ende', which is no step of the flow. Did you mean 'end'?",
         ),
         ("retry(times = 'x'), next_step = 'end'", "times must be a whole number from 0 to 4, not 'x'"),
-        ("decorator('retri'), next_step = 'end'", "@retri on step start (flow.R, line 5) is unknown. Did you mean @retry"),
+        (
+            "decorator('retri'), next_step = 'end'",
+            "@retri on step start (flow.R, line 5) is unknown. Did you mean @retry",
+        ),
     ):
         result = run_r(script.format(arguments), "run", check=False)
         assert (result.returncode, result.stdout) == (1, "")

@@ -66,7 +66,8 @@ for run in Flow("ShopFlow"):
             for artifact in sorted(task, key=lambda one: one.id):
                 print(artifact.pathspec, artifact.data)
     print(sorted((str(r), r.artifact) for r in run.inputs))
-print(Run("ShopFlow/1")["start"].task.data.big[-1], [run.id for run in Flow("ShopFlow").search("rate == 0.30000000000000004")])
+found = Flow("ShopFlow").search("rate == 0.30000000000000004")
+print(Run("ShopFlow/1")["start"].task.data.big[-1], [run.id for run in found])
 """
 
 
