@@ -14,6 +14,7 @@ from metaflow_core.engine.interface import JOB_VARIABLE, Job, JobNeeds, TaskExit
 from metaflow_core.errors import MetaflowException
 
 from metaflow_plugins.container_output import OUT_OF_MEMORY, Exit, read_line
+from metaflow_plugins.place_news import News
 
 FIRST_PROCESS = 1  # of a container
 CALLS_AT_ONCE = 4  # of the service, to start and to stop attempts
@@ -78,15 +79,13 @@ class ContainerPlace:
         self.steps = steps
         self.closed = threading.Event()
         self._attempts: dict[str, Attempt] = {}
-        self._news: list[TaskStarted | TaskExited] = []
-        self._lock = threading.Lock()
+        self._news = News()
         self.connect(steps)
-        self._reader, self._writer = os.pipe()
         self._pool = ThreadPoolExecutor(CALLS_AT_ONCE, f"{self.name}-calls")
         threading.Thread(target=self.watch, name=f"{self.name}-watch", daemon=True).start()
 
     def fileno(self) -> int:
-        return self._reader
+        return self._news.fileno()
 
     def start(self, request: TaskRequest, stdout: int, stderr: int) -> None:
         attempt = Attempt(request, self._job(request), os.dup(stdout), os.dup(stderr))
@@ -96,11 +95,7 @@ class ContainerPlace:
         self._pool.submit(self._submit, attempt)
 
     def events(self) -> list[TaskStarted | TaskExited]:
-        with self._lock:
-            news, self._news = self._news, []
-        if news:
-            os.read(self._reader, len(news))
-        return news
+        return self._news.take()
 
     def kill(self, request: TaskRequest, force: bool) -> None:
         attempt = self._attempts.get(request.key)
@@ -131,7 +126,7 @@ class ContainerPlace:
     def tell_started(self, attempt: Attempt) -> None:
         if not attempt.started and not attempt.ended:
             attempt.started = True
-            self._tell(TaskStarted(attempt.request, FIRST_PROCESS))
+            self._news.tell(TaskStarted(attempt.request, FIRST_PROCESS))
 
     def write_line(self, attempt: Attempt, line: bytes) -> None:
         """A line of the container's log, without its line break."""
@@ -150,7 +145,7 @@ class ContainerPlace:
             for file in attempt.files.values():
                 os.close(file)
         self._attempts.pop(attempt.request.key, None)
-        self._tell(TaskExited(attempt.request, code, message))
+        self._news.tell(TaskExited(attempt.request, code, message))
 
     def out_of_memory(self, attempt: Attempt, memory: float) -> str:
         """What to say when a container needed more than it has."""
@@ -203,8 +198,3 @@ class ContainerPlace:
                 writable = select.poll()
                 writable.register(attempt.files[stream], select.POLLOUT)
             writable.poll(100)
-
-    def _tell(self, event: TaskStarted | TaskExited) -> None:
-        with self._lock:
-            self._news.append(event)
-            os.write(self._writer, b"x")

@@ -16,6 +16,7 @@ from metaflow_core.engine.interface import Job, JobNeeds, TaskExited, TaskReques
 from metaflow_core.errors import ComputeUnavailable, PluginError
 
 from metaflow_plugins import dask_worker
+from metaflow_plugins.place_news import News
 
 LOOK_SECONDS = 1.0  # how often the driver looks whether the workers of its tasks are still there
 
@@ -43,9 +44,7 @@ class DaskCompute:
         self._learnt = 0.0
         self._attempts: dict[str, _Attempt] = {}
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._news: list[TaskStarted | TaskExited] = []
-        self._lock = threading.Lock()
-        self._reader, self._writer = os.pipe()
+        self._news = News()
         self._topic = f"metaflow-{os.urandom(8).hex()}"
         self._closed = threading.Event()
         try:
@@ -61,7 +60,7 @@ class DaskCompute:
             threading.Thread(target=work, daemon=True).start()
 
     def fileno(self) -> int:
-        return self._reader
+        return self._news.fileno()
 
     def start(self, request: TaskRequest, stdout: int, stderr: int) -> None:
         attempt = _Attempt(request, os.dup(stdout), os.dup(stderr))
@@ -87,11 +86,7 @@ class DaskCompute:
             self._queue.put(lambda: self._end(attempt, 1, message))
 
     def events(self) -> list[TaskStarted | TaskExited]:
-        with self._lock:
-            news, self._news = self._news, []
-        if news:
-            os.read(self._reader, len(news))
-        return news
+        return self._news.take()
 
     def kill(self, request: TaskRequest, force: bool) -> None:
         attempt = self._attempts.get(request.key)
@@ -171,7 +166,7 @@ class DaskCompute:
 
     def _started(self, attempt: _Attempt, pid: int, worker: str) -> None:
         if attempt.worker is None:
-            self._tell(TaskStarted(attempt.request, pid))
+            self._news.tell(TaskStarted(attempt.request, pid))
         elif attempt.worker != worker:
             self._lost(attempt)
         attempt.worker = worker
@@ -220,13 +215,8 @@ class DaskCompute:
         for file in attempt.files.values():
             os.close(file)
         self._attempts.pop(attempt.request.key, None)
-        self._tell(TaskExited(attempt.request, code, message))
+        self._news.tell(TaskExited(attempt.request, code, message))
         attempt.future = None
-
-    def _tell(self, event: TaskStarted | TaskExited) -> None:
-        with self._lock:
-            self._news.append(event)
-            os.write(self._writer, b"x")
 
 
 def _connect() -> Any:
