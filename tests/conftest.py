@@ -68,6 +68,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("database_kind", ["sqlite", "postgresql"], indirect=True)
 
 
+@pytest.fixture(autouse=True)
+def default_namespace_afterwards() -> Iterator[None]:
+    """A namespace that a test has chosen is not that of the next test in this process."""
+    yield
+    module = sys.modules.get("metaflow_core.results.current_namespace")
+    if module is not None:
+        module._chosen = module._IDENTITY
+
+
 @pytest.fixture
 def database_kind(request: pytest.FixtureRequest) -> str:
     """In which database the runs of the test's project are: ``sqlite`` or ``postgresql``."""

@@ -64,7 +64,7 @@ def _take_mutators(flow: FlowDef) -> None:
 
             folder = os.path.dirname(os.path.abspath(flow.file)) if flow.file else None
             flow.mutators.append(load(spec.name, f"@{spec.name} on flow {flow.name}", folder, False)(spec.attributes))
-        elif spec.code is not None:
+        elif spec.code is not None and spec.code.is_mutator:
             flow.mutators.append(spec)
         else:
             continue

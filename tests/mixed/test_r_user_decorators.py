@@ -240,7 +240,7 @@ MISTAKES = {
     'user_decorator("x", around = function(me) me)': "around takes me. Write around = function(self, body)",
     'user_decorator("x", around = function(self, body) 1, after = function(self) 1)': "Choose one",
     'metaflow("F", user_decorator("x", after = function(self) 1)) |> step(step = "start", next_step = "end") |> '
-    'step(step = "end") |> run()': "@x on flow F is a decorator of steps",
+    'step(step = "end") |> run()': "@x on flow F (flow.R, line 2) is a decorator of steps",
     'metaflow("F") |> step(user_decorator("x", after = function(self) 1), step = "start", py_function = "a.py:f", '
     'next_step = "end") |> step(step = "end") |> run()': 'give it to the step as decorator("module.x")',
 }

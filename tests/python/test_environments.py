@@ -297,18 +297,15 @@ def test_a_killed_creation_counts_for_nothing_and_two_at_once_create_one(
 def test_another_python(run_flow: Callable) -> None:
     from metaflow import Flow
 
+    versions = Path(os.environ.get("PYENV_ROOT", "/nowhere"), "versions")
     found = [
-        path
-        for minor in (10, 12, 13)
-        if minor != sys.version_info[1]
-        for path in [*Path(os.environ["PYENV_ROOT"]).glob(f"versions/3.{minor}.*"), shutil.which(f"python3.{minor}")]
-        if path
+        f"3.{minor}"
+        for minor in (10, 11, 12, 13)
+        if minor != sys.version_info[1] and (any(versions.glob(f"3.{minor}.*")) or shutil.which(f"python3.{minor}"))
     ]
     if not found:
         pytest.skip("there is one Python on this machine")
-    version = Path(found[0]).name.removeprefix("python").rpartition(".")[0] or Path(found[0]).name.removeprefix(
-        "python"
-    )
+    version = found[0]
     source = SIX.replace('"six": "1.16.0"}', f'"six": "1.16.0"}}, python="{version}"').replace(
         "self.six =", "import sys; self.python = list(sys.version_info[:2]); self.six ="
     )

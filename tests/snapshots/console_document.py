@@ -100,7 +100,7 @@ def _lines(printed: str, project: Path) -> Iterator[str]:
         line = re.sub(r"^\[(\S+) \(pid \d+\)\]", r"[\1]", line)
         line = line.replace(str(project.parent), "").replace(os.path.realpath(project.parent), "")
         line = re.sub(r"repeated \d+ more times", "repeated many more times", line)
-        line = re.sub(r"\(/\S+/metaflow/__init__.py\)", "(...)", line)
+        line = re.sub(r"\(/.+/metaflow/__init__\.py\)", "(...)", line)
         line = re.sub(r"^(date|metaflow_version|python_version|r_version):.*", r"\1:...", line)
         if not SEEN.match(line) and not re.fullmatch(r"(\[\S+\])?[\s~^]+", line):  # Python 3.10 marks no places
             yield line
