@@ -297,11 +297,15 @@ def test_a_killed_creation_counts_for_nothing_and_two_at_once_create_one(
 def test_another_python(run_flow: Callable) -> None:
     from metaflow import Flow
 
+    def works(name: str) -> bool:
+        path = shutil.which(name)
+        return path is not None and subprocess.run([path, "--version"], capture_output=True).returncode == 0
+
     versions = Path(os.environ.get("PYENV_ROOT", "/nowhere"), "versions")
     found = [
         f"3.{minor}"
         for minor in (10, 11, 12, 13)
-        if minor != sys.version_info[1] and (any(versions.glob(f"3.{minor}.*")) or shutil.which(f"python3.{minor}"))
+        if minor != sys.version_info[1] and (any(versions.glob(f"3.{minor}.*")) or works(f"python3.{minor}"))
     ]
     if not found:
         pytest.skip("there is one Python on this machine")
