@@ -50,6 +50,10 @@ if TYPE_CHECKING:
     parallel: Decorator
     secrets: Decorator
     exit_hook: Decorator
+    project: Decorator
+    schedule: Decorator
+    trigger: Decorator
+    trigger_on_finish: Decorator
     pypi: Decorator
     pypi_base: Decorator
     conda: Decorator
@@ -95,15 +99,19 @@ __all__ = [
     "metadata",
     "namespace",
     "parallel",
+    "project",
     "pypi",
     "pypi_base",
     "r_packages",
     "r_step",
     "resources",
     "retry",
+    "schedule",
     "secrets",
     "step",
     "timeout",
+    "trigger",
+    "trigger_on_finish",
     "user_step_decorator",
 ]
 

@@ -199,6 +199,29 @@ BUILT_IN: dict[str, Decorator] = {
         FlowDecorator(
             "exit_hook", "Call functions when a run has ended: ``@exit_hook(on_success=[...], on_error=[...])``."
         ),
+        FlowDecorator(
+            "project",
+            "Let the flow belong to a project: ``@project(name='fraud', branch=None, production=False)``, and on the "
+            "command line ``--branch NAME`` and ``--production``. See ``current.project_name`` and ``branch_name``.",
+        ),
+        FlowDecorator(
+            "schedule",
+            "When the deployed flow starts: ``@schedule(hourly=True)``, ``daily`` (by default), ``weekly``, or "
+            "``@schedule(cron='0 10 * * *', timezone='Europe/Berlin')``.",
+        ),
+        FlowDecorator(
+            "trigger",
+            "Start the deployed flow when all of the events have come: ``@trigger(event='data_updated')``, "
+            "``@trigger(events=['a', {'name': 'b', 'parameters': {'alpha': 'field'}}])``. It may stand several times: "
+            "any of them starts the flow. See ``current.trigger``.",
+            repeatable=True,
+        ),
+        FlowDecorator(
+            "trigger_on_finish",
+            "Start the deployed flow when other flows have succeeded: ``@trigger_on_finish(flow='TrainFlow')``, "
+            "``@trigger_on_finish(flows=['TrainFlow', 'my_project.prod.OtherFlow'])``. See ``current.trigger.run``.",
+            repeatable=True,
+        ),
         StepDecorator("pypi", "Packages of PyPI for the step: ``@pypi(packages={'pandas': '2.2.3'}, python='3.11')``."),
         FlowDecorator("pypi_base", "Packages of PyPI for each step: ``@pypi_base(packages={}, python=None)``."),
         StepDecorator("conda", "Packages of conda for the step: ``@conda(packages={'gdal': '3.9'}, python='3.11')``."),

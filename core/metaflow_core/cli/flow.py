@@ -15,6 +15,7 @@ import click
 from metaflow_core import __version__, errors, identity
 from metaflow_core.cli.option_defaults import ALIASES, command_defaults, option_defaults, with_source
 from metaflow_core.decorators.attach import attach
+from metaflow_core.decorators.provided import flow_decorator_classes
 from metaflow_core.decorators.resolve import flow_decorators
 from metaflow_core.engine.streams import flush_streams
 from metaflow_core.graph.model import DecoratorSpec, FlowDef
@@ -176,11 +177,16 @@ def command_line(flow: FlowDef) -> click.Group:
         _config_option(flow, "--config", "NAME PATH", "Read a config from this file; may be given several times."),
         _config_option(flow, "--config-value", "NAME VALUE", "The value of a config, as JSON."),
     ]
-    for decorator in flow_decorators(flow):
-        options += decorator.options()
+    options += decorator_options(flow)
     return FlowCommands(
         name=flow.name, params=options, callback=_before_command, invoke_without_command=True, help=flow.doc or None
     )
+
+
+def decorator_options(flow: FlowDef) -> list[click.Parameter]:
+    """The options before the command that come with the decorators of the flow."""
+    once = {type(decorator): decorator for decorator in flow_decorators(flow)}
+    return [option for decorator in once.values() for option in decorator.options()]
 
 
 @click.pass_context
@@ -217,15 +223,17 @@ def _given(ctx: click.Context) -> list[str]:
     Not the configs: a task gets those of its run.
     """
     found: list[str] = []
+    sources = click.core.ParameterSource
+    of_decorators = {option.name for option in decorator_options(ctx.obj.flow)}
     for option in ctx.command.params:
         name = str(option.name)
-        if (
-            name in ("quiet", "config", "config_value", "with_")
-            # The environment and the configuration files are there for the other process too.
-            or ctx.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE
-        ):
-            continue
+        source = ctx.get_parameter_source(name)
+        # The environment and the configuration files are there for the other process too, if it runs on this machine.
+        # On which branch of a project a flow runs must be the same everywhere.
+        given = source is sources.COMMANDLINE or (name in of_decorators and source is sources.DEFAULT_MAP)
         value = ctx.params[name]
+        if not given or name in ("quiet", "config", "config_value", "with_"):
+            continue
         if isinstance(value, bool):
             found.append(option.opts[0] if value or not option.secondary_opts else option.secondary_opts[0])
         else:
@@ -314,6 +322,11 @@ def execute(
 def _at_its_place(group: click.Group, error: click.NoSuchOption) -> click.UsageError:
     """Says of an option that exists, and was given before the command or after it, where it goes."""
     ctx = error.ctx
+    provider = _decorator_with(error.option_name)
+    if provider is not None and not (ctx and any(error.option_name in option.opts for option in group.params)):
+        return click.UsageError(
+            f"{error.option_name} is an option of flows with @{provider}, and this one has none.", ctx
+        )
     if ctx is None or (ctx.parent is not None and ctx.parent.command is not group):
         return error
     name, program = error.option_name, ctx.find_root().info_name
@@ -325,6 +338,15 @@ def _at_its_place(group: click.Group, error: click.NoSuchOption) -> click.UsageE
     if not any(name in option.opts for option in group.params):
         return error
     return click.UsageError(f"{name} goes before the command: {program} {name} ... {ctx.info_name}", ctx)
+
+
+def _decorator_with(spelling: str) -> str | None:
+    """The decorator of flows that comes with the option."""
+    for name, cls in flow_decorator_classes().items():
+        # They do not depend on arguments, of which some decorators need one.
+        if any(spelling in option.opts for option in cls.__new__(cls).options()):
+            return name
+    return None
 
 
 def _open_standard_streams() -> None:

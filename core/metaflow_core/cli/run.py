@@ -12,6 +12,7 @@ from metaflow_core.cli.environments import make, wanted
 from metaflow_core.cli.flow import FlowContext, with_option
 from metaflow_core.cli.showing import json_log_option, showing
 from metaflow_core.decorators.attach import attach
+from metaflow_core.decorators.project import project_of
 from metaflow_core.decorators.resolve import check_decorators, mutate
 from metaflow_core.engine.run import RunOptions, create_run, execute, open_processes
 from metaflow_core.engine.scheduler import Limits
@@ -57,7 +58,10 @@ def prepare(context: FlowContext, options: dict[str, Any]) -> RunOptions:
     settings.get("LAUNCHER")  # what is wrong with it must not be found out by a process that is to start tasks
     lint(context.flow)
     check_decorators(context.flow)
+    project = project_of(context.flow, context.flow_options)
     context.banner("The graph looks good.")
+    if project is not None:
+        context.banner(f"Project {project.name}, branch {project.branch}.")
     if options["run_id_file"]:
         try:
             open(options["run_id_file"], "a", encoding="utf-8").close()

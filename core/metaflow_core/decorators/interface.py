@@ -134,13 +134,16 @@ class StepDecorator(Decorator):
 class FlowDecorator(Decorator):
     """A decorator on a flow."""
 
-    repeatable = False
+    flow_name: str = ""  # of the flow on which it stands
 
     def check(self, flow: FlowDef) -> None:
         """Refuse a use that can't work, before the run starts."""
 
     def options(self) -> list[Any]:
-        """Click options that the decorator adds before the command. They do not depend on its arguments."""
+        """Click options that the decorator adds before the command. They do not depend on its arguments.
+
+        A decorator that stands there several times adds them once.
+        """
         return []
 
     def system_tags(self, options: Mapping[str, Any]) -> list[str]:

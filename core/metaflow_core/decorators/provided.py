@@ -69,8 +69,11 @@ def _step_decorators() -> dict[str, list[tuple[Plugin, type[StepDecorator]]]]:
 @cache
 def _flow_decorators() -> dict[str, list[tuple[Plugin, type[FlowDecorator]]]]:
     from metaflow_core.decorators.exit_hook import ExitHook
+    from metaflow_core.decorators.project import Project
+    from metaflow_core.decorators.schedule import OnSchedule
+    from metaflow_core.decorators.trigger import OnEvent, OnFinish
 
-    return _provided(_OF_FLOWS, FlowDecorator, [ExitHook])
+    return _provided(_OF_FLOWS, FlowDecorator, [ExitHook, Project, OnSchedule, OnEvent, OnFinish])
 
 
 def _provided(hook_name: str, kind: type[D], core: list[type[D]]) -> dict[str, list[tuple[Plugin, type[D]]]]:

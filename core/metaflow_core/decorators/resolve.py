@@ -10,6 +10,7 @@ from metaflow_core.decorators.interface import FlowDecorator, StepDecorator
 from metaflow_core.decorators.provided import check_unambiguous, flow_decorator_classes, step_decorator_classes
 from metaflow_core.decorators.user import UserDecorator, of_module
 from metaflow_core.errors import (
+    DuplicateFlowDecoratorException,
     DuplicateStepDecoratorException,
     UnknownFlowDecoratorException,
     UnknownStepDecoratorException,
@@ -55,8 +56,9 @@ def has_secrets(step: StepDef) -> bool:
 
 
 def flow_decorators(flow: FlowDef) -> list[FlowDecorator]:
-    """The flow's decorators. Raises for an unknown name or argument."""
+    """The flow's decorators. Raises for an unknown name, an unknown argument or a duplicate."""
     known = flow_decorator_classes()
+    found: list[FlowDecorator] = []
     for spec in flow.decorators:
         if spec.code is not None:
             raise UnknownFlowDecoratorException(
@@ -67,7 +69,14 @@ def flow_decorators(flow: FlowDef) -> list[FlowDecorator]:
                 f"@{spec.name} on {where(flow)} is unknown. {suggest(spec.name, known)}"
             )
         check_unambiguous(spec.name, where(flow))
-    return [known[spec.name](spec.attributes, where(flow)) for spec in flow.decorators]
+        cls = known[spec.name]
+        if not cls.repeatable and any(other.name == spec.name for other in found):
+            raise DuplicateFlowDecoratorException(
+                f"@{spec.name} on {where(flow)} stands there twice. Keep one of them."
+            )
+        found.append(cls(spec.attributes, where(flow)))
+        found[-1].flow_name = flow.name
+    return found
 
 
 def check_decorators(flow: FlowDef) -> None:

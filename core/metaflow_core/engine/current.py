@@ -55,6 +55,12 @@ class Current:
 
         return Task(self.pathspec, _namespace_check=False)
 
+    @property
+    def trigger(self) -> Any:
+        """The events that have started the run; None when there was none, and outside a task."""
+        run = self.run
+        return None if run is None else run.trigger
+
     def get(self, key: str, default: Any = None) -> Any:
         """The field ``key``, or ``default`` when there is none."""
         return getattr(self, key, default)
@@ -83,7 +89,7 @@ class Current:
         object.__setattr__(self, name, value)
 
     def __dir__(self) -> list[str]:
-        return [*self, "is_running_flow", "run", "task", "get"]
+        return [*self, "is_running_flow", "run", "task", "trigger", "get"]
 
     def __repr__(self) -> str:
         return f"current({self.pathspec!r})" if self._values else "current(no task is running)"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from metaflow_core.results.data import MetaflowData
     from metaflow_core.results.flow import Flow
     from metaflow_core.results.task import Task
+    from metaflow_core.results.trigger import Trigger
 
 FRESH_SECONDS = 1.0
 
@@ -103,9 +104,11 @@ class Run(Tagging, Lineage, WhatRan, Diffing, Container[Step]):
         return code_of(self)
 
     @property
-    def trigger(self) -> None:
-        """The event that started the run; None when a person or a schedule did."""
-        return None
+    def trigger(self) -> Trigger | None:
+        """The events that started the run; None when a person or a schedule did."""
+        from metaflow_core.results.trigger import trigger_of_run
+
+        return trigger_of_run(self._db, self._row.pk)
 
     # --- how it goes ---
 

@@ -1,0 +1,57 @@
+"""Events that start runs: their names, and what a run that they have started gets from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from metaflow_core.decorators.trigger import Trigger, TriggerEvent, end_event, triggers_of
+from metaflow_core.errors import MetaflowException
+from metaflow_core.names import show
+from metaflow_core.results.trigger import trigger_of_run
+
+__all__ = ["Trigger", "TriggerEvent", "end_event", "events_of", "parameters_from", "trigger_of_run", "triggers_of"]
+
+
+def events_of(text: str) -> list[dict[str, Any]]:
+    """The events in the JSON that an orchestrator has passed on; of an event that came twice, the last one.
+
+    ``MetaflowException`` for what are none.
+    """
+    try:
+        given = json.loads(text) if text else []
+    except ValueError:
+        given = None
+    if not isinstance(given, list) or not all(_is_event(one) for one in given):
+        raise MetaflowException(
+            f"The events that started this run can't be read: {show(text)}. They are a JSON list of objects with a "
+            f"name, an id, the time in microseconds since 1970, a type (event or run), and a payload."
+        )
+    return list({one["name"]: one for one in given}.values())
+
+
+def parameters_from(trigger_json: str, triggers: Iterable[Any]) -> dict[str, Any]:
+    """The parameters that the events give to the run, by name: values of JSON, as the payloads have them.
+
+    ``triggers`` have ``events`` with a ``name`` and ``parameters``. Fields that a payload lacks are left out, and so
+    are triggers of which an event is missing.
+    """
+    payloads = {event["name"]: event.get("payload") or {} for event in events_of(trigger_json)}
+    found: dict[str, Any] = {}
+    for trigger in triggers:
+        if all(event.name in payloads for event in trigger.events):
+            for event in trigger.events:
+                fields = payloads[event.name]
+                found.update({name: fields[key] for name, key in event.parameters.items() if key in fields})
+    return found
+
+
+def _is_event(one: object) -> bool:
+    return (
+        isinstance(one, Mapping)
+        and isinstance(one.get("name"), str)
+        and isinstance(one.get("payload", {}) or {}, Mapping)
+        and isinstance(one.get("time", 0), int)
+        and one.get("type", "event") in ("event", "run")
+    )
