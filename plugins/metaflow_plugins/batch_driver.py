@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metaflow_core.engine.interface import JobNeeds
-from metaflow_core.errors import ComputeUnavailable, PluginError
+from metaflow_core.errors import ComputeUnavailable
 
+from metaflow_plugins.aws_calls import clients, explained, reason
 from metaflow_plugins.batch_job import StepJob, job_name, queue_of, step_job, submission
 from metaflow_plugins.container_place import Attempt, ContainerPlace
 
@@ -35,12 +35,12 @@ class BatchCompute(ContainerPlace):
     name = "batch"
 
     def connect(self, steps: Mapping[str, JobNeeds]) -> None:
-        self._batch, self._logs = _clients()
+        self._batch, self._logs = clients(["batch", "logs"], "@batch", "AWS Batch can't be used")
         self._seen: dict[str, _BatchAttempt] = {}
         queues = {step: queue_of(step, needs) for step, needs in steps.items()}
-        fargate = self._check_queues(sorted(set(queues.values())), queues)
+        fargate = check_queues(self._batch, queues)
         self._jobs = {step: step_job(step, needs, fargate[queues[step]]) for step, needs in steps.items()}
-        self._definitions = {step: self._register(step, job) for step, job in self._jobs.items()}
+        self._definitions = {step: register(self._batch, step, job) for step, job in self._jobs.items()}
 
     def submit(self, attempt: Attempt) -> None:
         request = attempt.request
@@ -48,7 +48,7 @@ class BatchCompute(ContainerPlace):
         wanted = submission(
             job, self._definitions[request.step], request, dict([attempt.variable]), job_name(*attempt.names)
         )
-        with _explained(f"AWS Batch did not take the task to the queue {job.queue}"):
+        with explained(f"AWS Batch did not take the task to the queue {job.queue}"):
             self._seen[request.key] = _BatchAttempt()
             attempt.id = self._batch.submit_job(**wanted)["jobId"]
 
@@ -67,42 +67,8 @@ class BatchCompute(ContainerPlace):
             except Exception as error:
                 if time.monotonic() > answered + SILENCE:
                     for attempt in attempts:
-                        self.end(attempt, 1, f"AWS Batch can't be asked about its job {attempt.id}: {_reason(error)}")
+                        self.end(attempt, 1, f"AWS Batch can't be asked about its job {attempt.id}: {reason(error)}")
             pause = FIRST_PAUSE if moved else min(LONGEST_PAUSE, pause * 1.3)
-
-    # --- queues and definitions ------------------------------------------------------------------------------------
-
-    def _check_queues(self, queues: Sequence[str], of_steps: Mapping[str, str]) -> dict[str, bool]:
-        """Whether each queue has machines of Fargate."""
-        found = {}
-        for queue in queues:
-            step = next(step for step, its in of_steps.items() if its == queue)
-            with _explained(f"The queue {queue} of step {step} can't be used"):
-                known = self._batch.describe_job_queues(jobQueues=[queue])["jobQueues"]
-                if not known:
-                    raise ComputeUnavailable(
-                        f"AWS Batch has no job queue {queue}, which step {step} is to use, in the region "
-                        f"{self._batch.meta.region_name}. Set METAFLOW_BATCH_JOB_QUEUE and AWS_DEFAULT_REGION."
-                    )
-                if known[0]["state"] != "ENABLED" or known[0].get("status", "VALID") not in ("VALID", "UPDATING"):
-                    raise ComputeUnavailable(
-                        f"The job queue {queue} of step {step} takes no jobs: its state is {known[0]['state']}, "
-                        f"its status {known[0].get('status')}."
-                    )
-                names = [each["computeEnvironment"] for each in known[0]["computeEnvironmentOrder"]]
-                machines = self._batch.describe_compute_environments(computeEnvironments=names)["computeEnvironments"]
-            kinds = [each.get("computeResources", {}).get("type", "EC2") for each in machines]
-            found[queue] = any(kind.startswith("FARGATE") for kind in kinds)
-        return found
-
-    def _register(self, step: str, job: StepJob) -> str:
-        with _explained(f"The job definition of step {step} can't be registered"):
-            known = self._batch.describe_job_definitions(jobDefinitionName=job.name, status="ACTIVE")["jobDefinitions"]
-            if known:
-                return str(max(known, key=lambda one: one["revision"])["jobDefinitionArn"])
-            return str(
-                self._batch.register_job_definition(jobDefinitionName=job.name, **job.definition)["jobDefinitionArn"]
-            )
 
     # --- what happens ----------------------------------------------------------------------------------------------
 
@@ -178,6 +144,39 @@ class BatchCompute(ContainerPlace):
             self.end(attempt, NO_EXIT_CODE if code is None else code, _cause(attempt.id, step, code, reasons))
 
 
+def check_queues(batch: Any, of_steps: Mapping[str, str]) -> dict[str, bool]:
+    """Whether each queue has machines of Fargate. ``of_steps`` are the queues by step; ``batch`` is a client."""
+    found = {}
+    for queue in sorted(set(of_steps.values())):
+        step = next(step for step, its in of_steps.items() if its == queue)
+        with explained(f"The queue {queue} of step {step} can't be used"):
+            known = batch.describe_job_queues(jobQueues=[queue])["jobQueues"]
+            if not known:
+                raise ComputeUnavailable(
+                    f"AWS Batch has no job queue {queue}, which step {step} is to use, in the region "
+                    f"{batch.meta.region_name}. Set METAFLOW_BATCH_JOB_QUEUE and AWS_DEFAULT_REGION."
+                )
+            if known[0]["state"] != "ENABLED" or known[0].get("status", "VALID") not in ("VALID", "UPDATING"):
+                raise ComputeUnavailable(
+                    f"The job queue {queue} of step {step} takes no jobs: its state is {known[0]['state']}, "
+                    f"its status {known[0].get('status')}."
+                )
+            names = [each["computeEnvironment"] for each in known[0]["computeEnvironmentOrder"]]
+            machines = batch.describe_compute_environments(computeEnvironments=names)["computeEnvironments"]
+        kinds = [each.get("computeResources", {}).get("type", "EC2") for each in machines]
+        found[queue] = any(kind.startswith("FARGATE") for kind in kinds)
+    return found
+
+
+def register(batch: Any, step: str, job: StepJob) -> str:
+    """The ARN of the job definition, which is registered unless it is there."""
+    with explained(f"The job definition of step {step} can't be registered"):
+        known = batch.describe_job_definitions(jobDefinitionName=job.name, status="ACTIVE")["jobDefinitions"]
+        if known:
+            return str(max(known, key=lambda one: one["revision"])["jobDefinitionArn"])
+        return str(batch.register_job_definition(jobDefinitionName=job.name, **job.definition)["jobDefinitionArn"])
+
+
 def _cause(id: str, job: StepJob, code: int | None, reasons: Sequence[str]) -> str:
     """Why a job failed that was not ended by its own process, in the user's terms."""
     said = " ".join(reasons) or "no reason was given"
@@ -200,48 +199,3 @@ def _cause(id: str, job: StepJob, code: int | None, reasons: Sequence[str]) -> s
             f"image {job.image} has metaflow-tandem, in the version used here."
         )
     return f"The AWS Batch job {id} has failed: {said}."
-
-
-def _clients() -> tuple[Any, Any]:
-    try:
-        from botocore.config import Config
-        from botocore.session import get_session
-    except ImportError as error:
-        raise PluginError("@batch needs the package boto3: pip install 'metaflow-tandem[aws]'.") from error
-    # Calls that are throttled are repeated, later and later.
-    config = Config(connect_timeout=10, read_timeout=60, retries={"mode": "adaptive", "total_max_attempts": 10})
-    session = get_session()
-    with _explained("AWS Batch can't be used"):
-        return session.create_client("batch", config=config), session.create_client("logs", config=config)
-
-
-@contextmanager
-def _explained(start: str) -> Iterator[None]:
-    """Errors of the SDK in the user's terms."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except (BotoCoreError, ClientError) as error:
-        raise ComputeUnavailable(f"{start}: {_reason(error)}") from None
-
-
-def _reason(error: Exception) -> str:
-    said = " ".join(str(error).split()).rstrip(".")
-    kind = type(error).__name__
-    if kind in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound"):
-        return (
-            f"there are no AWS credentials ({said}). Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
-        )
-    if kind == "NoRegionError":
-        return "no region is set. Set AWS_DEFAULT_REGION, or a region in the AWS profile."
-    if kind in ("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ConnectionClosedError"):
-        return f"AWS does not answer ({said}). See to the network and the region."
-    code = ""
-    with suppress(AttributeError, KeyError):
-        code = error.response["Error"]["Code"]  # type: ignore[attr-defined]
-    if code in ("AccessDeniedException", "AccessDenied"):
-        return f"you may not do that ({said}). docs/aws-batch.md lists what has to be allowed."
-    if code in ("ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException", "InvalidClientTokenId"):
-        return f"the AWS credentials are expired or wrong ({said}). Log in again."
-    return f"{said}."

@@ -129,9 +129,11 @@ def run(job: Any) -> None:
 
 
 def main() -> None:
+    import moto_step_functions
     from moto import server
     from moto.batch.models import Job
 
+    moto_step_functions.install()
     Job.run = run
     Job._container_details = container_details
     server.main(["-H", "127.0.0.1", "-p", os.environ["MOTO_PORT"]])
