@@ -260,6 +260,18 @@ class AttemptGivenUp(MetaflowException):
     headline = "Result dropped"
 
 
+class NotDue(MetaflowException):
+    """A task of a deployed flow that an orchestrator has started, and to which nothing that has ended leads."""
+
+    headline = "Nothing to run"
+
+
+class IncorrectProductionToken(MetaflowException):
+    """A deployment that only who has its production token may replace, stop or remove."""
+
+    headline = "Production token missing"
+
+
 class FailureHandledByCatch(MetaflowException):
     """What ``@catch`` stores when the task's process died without an exception."""
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from metaflow_core.decorators.interface import FlowDecorator, SecretsProvider, StepDecorator
+    from metaflow_core.deployment.interface import Orchestrator
     from metaflow_core.engine.interface import Compute, EnvironmentProvider, LanguageRuntime, RemoteCompute
     from metaflow_core.graph.model import DecoratorSpec
     from metaflow_core.metadata.database import Database
@@ -113,6 +114,37 @@ def secrets_provider(name: str) -> SecretsProvider | None:
 def secrets_provider_names() -> Sequence[str]:
     """The names of this plugin's providers of secrets, for the message about a name that nobody knows."""
     raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def open_orchestrator(name: str) -> Orchestrator | None:
+    """The orchestrator that the command line calls ``name`` (``airflow``), or None when it is not this plugin's.
+
+    Nothing is connected yet.
+    """
+
+
+@hookspec
+def orchestrator_names() -> Sequence[str]:
+    """The names of this plugin's orchestrators, as commands of a flow."""
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def publish_result(place: str, run_id: str, step: str, path: str, result: Mapping[str, Any]) -> bool | None:
+    """Tell an orchestrator what follows a task of a deployed flow; None when ``place`` is not this plugin's.
+
+    ``place`` is a URL that the plugin itself has put into what it deployed, such as ``dynamodb://table``. ``result``
+    has ``num_splits``, ``next`` or ``paths``, or is empty.
+    """
+
+
+@hookspec(firstresult=True)
+def publish_event(orchestrator: str, event: Mapping[str, Any]) -> bool | None:
+    """Tell that a run of a deployed flow has succeeded; None when ``orchestrator`` is not this plugin's.
+
+    ``event`` has ``name``, ``id``, ``type`` and ``payload``. An error is reported, never fatal.
+    """
 
 
 @hookspec

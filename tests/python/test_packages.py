@@ -503,6 +503,7 @@ def test_a_deployment_keeps_its_package_without_a_run(
     put(project / "lib.py")
     second = package_for_deployment(flow, backend, "TrainFlow/production")
     undeployed(backend, ".odd name/é")
+    undeployed(backend, "TrainFlow/production", but=second.key)
     grow_old()
     assert stored(project) == [second.key]
     (project / "lib.py").unlink()

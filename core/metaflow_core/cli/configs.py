@@ -18,9 +18,12 @@ from metaflow_core.metadata.contents import content, stored
 from metaflow_core.values import decode
 
 # These take the configs of a run that is there already.
-_OF_A_RUN = ("resume", "step", "spin", "exit-hook")
+_OF_A_RUN = ("resume", "step", "spin", "exit-hook", "node", "paths", "finish")
 # These do nothing for which the configs matter.
 _WITHOUT = ("show", "output-dot", "output-mermaid", "dump", "logs", "tag", "runs", "card", "version", "help")
+
+# These do nothing but look after what is deployed; the name of it may depend on a config.
+_OF_A_DEPLOYMENT = ("trigger", "list-runs", "status", "terminate", "delete")
 
 # These do when a mutator decides by them what is shown.
 _SHOWN = ("show", "output-dot", "output-mermaid")
@@ -42,7 +45,7 @@ def settle_configs(flow: FlowDef, options: Mapping[str, Any], words: list[str]) 
     given = given_configs(flow, paths, values, {} if command in _OF_A_RUN else os.environ)
     if command in _OF_A_RUN or (command in _WITHOUT and not (command in _SHOWN and has_mutators(flow))):
         return
-    if "--help" in words:  # which is there even if a file is not
+    if "--help" in words or (len(words) > 1 and words[1] in _OF_A_DEPLOYMENT):  # which is there even if a file is not
         with suppress(MetaflowException):
             set_configs(flow, read_configs(flow, given))
         return

@@ -22,6 +22,8 @@ from metaflow_core.graph.model import DecoratorSpec, FlowDef
 from metaflow_core.metadata.backend import Backend, open_backend, store_variables
 from metaflow_core.names import near
 
+ORCHESTRATOR = "of a plugin"
+
 # Each command is loaded when it is used.
 COMMANDS = {
     "run": "metaflow_core.cli.run:run_command",
@@ -43,6 +45,13 @@ COMMANDS = {
     "step": "metaflow_core.cli.step:step_command",
     "launch": "metaflow_core.cli.step:launch_command",
     "exit-hook": "metaflow_core.cli.exit_hook:exit_hook_command",
+    "node": "metaflow_core.cli.node:node_command",
+    "paths": "metaflow_core.cli.node:paths_command",
+    "finish": "metaflow_core.cli.node:finish_command",
+    "step-functions": ORCHESTRATOR,
+    "argo-workflows": ORCHESTRATOR,
+    "airflow": ORCHESTRATOR,
+    "local": ORCHESTRATOR,
 }
 
 
@@ -92,9 +101,12 @@ class FlowCommands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, name = COMMANDS[cmd_name].split(":")
+        place = COMMANDS.get(cmd_name)
+        if place is None or place == ORCHESTRATOR:
+            from metaflow_core.cli.orchestrator import orchestrator_command
+
+            return orchestrator_command(_flow_of(ctx), cmd_name)
+        module, name = place.split(":")
         command: Any = getattr(importlib.import_module(module), name)
         if not isinstance(command, click.Command):
             command = command(_flow_of(ctx))  # its options depend on the flow

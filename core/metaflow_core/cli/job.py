@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 
 from metaflow_core.engine.interface import JOB_VARIABLE, SOCKET_VARIABLE, Job, TaskRequest
 from metaflow_core.errors import MetaflowException
@@ -26,23 +27,32 @@ def main() -> int:
     fields = json.loads(os.environ.pop(JOB_VARIABLE))
     job = Job(TaskRequest(*fields[0]), *fields[1:])
     os.environ.update(job.variables)
-    folder = os.environ.get(FOLDER) or os.path.join(tempfile.gettempdir(), f"metaflow-code-{os.getuid()}")
     try:
-        root = os.path.join(folder, job.package)
-        if not os.path.isdir(root):
-            root = unpack(open_backend().storage, job.package, folder)
+        root = code_folder(job.package)
     except MetaflowException as error:
         print(f"{error.headline}: {error}", file=sys.stderr)
         return 1
     os.chdir(os.path.join(root, job.folder))
-    interpreter = {"python": [sys.executable], "r": ["Rscript"]}[job.language]
     socket = os.environ.pop(SOCKET_VARIABLE, None)
     if socket is None:
         _end_with_parent()
         words = [*job.request.as_arguments(), "--claim"]
     else:
         words = ["launch", "--run-id", job.request.run_id, "--socket", socket]
-    command = [*interpreter, os.path.join(root, job.script), *job.arguments, *words, *job.task_arguments]
+    program = [os.path.join(root, job.script), *job.arguments]
+    return become(job.language, [*program, *words, *job.task_arguments])
+
+
+def code_folder(package: str) -> str:
+    """Where the code package is unpacked, which is done unless it is there."""
+    folder = os.environ.get(FOLDER) or os.path.join(tempfile.gettempdir(), f"metaflow-code-{os.getuid()}")
+    root = os.path.join(folder, package)
+    return root if os.path.isdir(root) else unpack(open_backend().storage, package, folder)
+
+
+def become(language: str, words: Sequence[str]) -> int:
+    """Let this process go on as the flow's program. Returns only when that can't be started."""
+    command = [*{"python": [sys.executable], "r": ["Rscript"]}[language], *words]
     sys.stdout.flush()
     try:
         os.execvp(command[0], command)

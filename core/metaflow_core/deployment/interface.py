@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -56,9 +56,10 @@ class Orchestrator(Protocol):
     title: str  # for people: AWS Step Functions
     run_prefix: str  # of the ids of its runs: sfn
     shares_files: bool  # whether its tasks run where this machine's files are: a store and a database in files will do
+    places: Collection[str]  # where it runs steps itself: batch; a step elsewhere is sent on by its node
 
     def options(self, command: str) -> Sequence[click.Parameter]:
-        """What ``create``, ``trigger``, ``list-runs``, ``terminate``, ``delete`` or ``status`` takes beside the usual."""
+        """What ``create``, ``trigger``, ``list-runs``, ``terminate``, ``delete`` or ``status`` takes as well."""
 
     def check(self, plan: DeploymentPlan, options: Mapping[str, Any]) -> None:
         """Refuse what this orchestrator can't do, with the reason and the way out. Without credentials."""

@@ -1,8 +1,8 @@
 """The deployment plan: what every orchestrator is to do with a flow, before one of them says it in its own words.
 
 A plan is data. It has no value of a user's but defaults of parameters, and no secret. A plugin turns it into a state
-machine, a workflow template or a DAG file; each task of that is a *node*: one step at one path. The path are the indices
-of the foreach loops around the step, outermost first: ``""``, ``"3"``, ``"3/0"``.
+machine, a workflow template or a DAG file; each task of that is a *node*: one step at one path. The path are the
+indices of the foreach loops around the step, outermost first: ``""``, ``"3"``, ``"3/0"``.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class PlanParameter(NamedTuple):
 
 
 class PlanEvent(NamedTuple):
-    """An event for which a deployment waits. ``parameters`` has, by parameter, the field of the payload it is taken from.
+    """An event for which a deployment waits. ``parameters`` has, by parameter, the field of the payload with its value.
 
     ``flow`` is set when the event is the end of a flow.
     """
@@ -89,8 +89,8 @@ class DeploymentPlan:
     """A flow for one orchestrator.
 
     ``name`` is that of the deployment: the flow's, or ``project.branch.Flow``. ``id`` is the number of this version of
-    it in the metadata database, 0 while nothing is deployed. ``program`` and ``variables`` are environment variables for
-    all nodes; ``variables`` has the settings that hold on other machines.
+    it in the metadata database, 0 while nothing is deployed. ``program`` and ``variables`` are environment variables
+    for all nodes; ``variables`` has the settings that hold on other machines.
     """
 
     name: str

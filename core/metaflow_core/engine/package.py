@@ -46,20 +46,20 @@ def package_of(flow: FlowDef, backend: Backend, run: RunRow) -> StoredPackage:
 
 
 def package_for_deployment(flow: FlowDef, backend: Backend, deployment: str) -> StoredPackage:
-    """The code package of a deployment: the project as it is now, kept until there is another, or :func:`undeployed`.
+    """The code package of a deployment: the project as it is now, kept until :func:`undeployed`.
 
     ``deployment`` is the name of what is deployed. Each run of it is given the package by :func:`use_package`.
     """
     with Package(flow) as package:
-        key = package.archive.key
         hold_package(backend.db, backend.storage, package.archive, deployment)
-        release_packages(backend.storage, deployment, but=key)
-        return StoredPackage(key, package.info["script"], package.info["working_directory"], package.info)
+        return StoredPackage(
+            package.archive.key, package.info["script"], package.info["working_directory"], package.info
+        )
 
 
-def undeployed(backend: Backend, deployment: str) -> None:
-    """Keep the package of a deployment no longer than its runs."""
-    release_packages(backend.storage, deployment)
+def undeployed(backend: Backend, deployment: str, but: str | None = None) -> None:
+    """Keep the packages of a deployment no longer than its runs, except for the one whose key is ``but``."""
+    release_packages(backend.storage, deployment, but=but)
 
 
 def use_package(backend: Backend, run: RunRow, package: StoredPackage) -> None:

@@ -160,7 +160,7 @@ class Plan:
 
     def _lead(self, step: str, frames: Frames, parent_pk: int, position: int) -> None:
         if not self.flow[step].is_join:
-            self._queue(Work(step, frames, _split_index(frames), [parent_pk]), position)
+            self._queue(Work(step, frames, split_index(frames), [parent_pk]), position)
             return
         split, _, index, count = frames[-1]
         barrier = self._barriers.get((step, split))
@@ -170,7 +170,7 @@ class Plan:
         barrier.missing -= 1
         if barrier.missing == 0:
             del self._barriers[step, split]
-            self._queue(Work(step, frames[:-1], _split_index(frames[:-1]), barrier.inputs), -1)
+            self._queue(Work(step, frames[:-1], split_index(frames[:-1]), barrier.inputs), -1)
 
     def _queue(self, work: Work, position: int) -> None:
         # Deeper work first: a branch is finished before the next one is begun, so that little is ever half-done.
@@ -178,5 +178,6 @@ class Plan:
             self._ready.appendleft(work)
 
 
-def _split_index(frames: Frames) -> int | None:
+def split_index(frames: Frames) -> int | None:
+    """The place of a task in the innermost foreach around it."""
     return next((frame[2] for frame in reversed(frames) if frame[1] == "foreach"), None)

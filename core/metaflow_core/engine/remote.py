@@ -79,7 +79,7 @@ def open_remote(
                     + broken_hint()
                 )
             if not getattr(place, "shares_files", False):
-                _check_reachable(backend, name, needs)
+                check_reachable(backend, f"@{name} runs step {next(iter(needs))} on another machine, which")
             place.open(job, needs)
             opened[name] = place
     except BaseException:
@@ -89,9 +89,8 @@ def open_remote(
     return opened
 
 
-def _check_reachable(backend: Backend, place: str, steps: Mapping[str, JobNeeds]) -> None:
-    """Nobody else can read what is in a file of this machine."""
-    step = next(iter(steps))
+def check_reachable(backend: Backend, which: str) -> None:
+    """Nobody else can read what is in a file of this machine. ``which`` begins the sentence that says who needs to."""
     wrong = {
         "the artifact store": ("://" not in backend.storage_url, backend.storage_url, "METAFLOW_DEFAULT_DATASTORE"),
         "the metadata database": (
@@ -103,8 +102,8 @@ def _check_reachable(backend: Backend, place: str, steps: Mapping[str, JobNeeds]
     for what, (is_local, url, setting) in wrong.items():
         if is_local:
             raise CommandException(
-                f"@{place} runs step {step} on another machine, which can't use {what} {url}. Set {setting} to one "
-                f"that both machines reach: s3://bucket/prefix as a store, postgresql://host/database for metadata."
+                f"{which} can't use {what} {url}. Set {setting} to one that both machines reach: s3://bucket/prefix as "
+                f"a store, postgresql://host/database for metadata."
             )
 
 
@@ -130,13 +129,13 @@ def _describe(
             flow.language,
             arguments,
             task_arguments,
-            _variables(backend),
+            elsewhere_variables(backend),
         )
 
     return job
 
 
-def _variables(backend: Backend) -> dict[str, str]:
+def elsewhere_variables(backend: Backend) -> dict[str, str]:
     found = {}
     for setting in settings.SETTINGS.values():
         if setting.bootstrap or setting.type == "path" or setting.name in OF_A_MACHINE:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from metaflow_core import identity
 from metaflow_core import settings as project_settings
 from metaflow_core.decorators.resolve import flow_decorators, has_secrets
+from metaflow_core.decorators.trigger import FACT, given_trigger, recorded_trigger
 from metaflow_core.engine.interface import Compute, Place, TaskRequest
 from metaflow_core.engine.masking import Mask, MaskChannel
 from metaflow_core.engine.plan import Plan
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from metaflow_core.engine.environments import StepEnvironment
     from metaflow_core.engine.exit_hooks import ExitHooks
     from metaflow_core.engine.package import Package
+    from metaflow_core.metadata.database import Database
 
 
 @dataclass(slots=True)
@@ -55,6 +57,19 @@ class RunOptions:
     arguments: Sequence[str] = ()  # those of it that hold on another machine too
     showing: Showing = field(default_factory=Showing)
     environments: Mapping[str, StepEnvironment] = field(default_factory=dict)  # by step, of those that have their own
+    production: Production | None = None  # of a run that an orchestrator drives
+
+
+@dataclass(slots=True)
+class Production:
+    """What an orchestrator says about a run, and which one it is."""
+
+    runtime: str  # as in the tag: airflow
+    run_id: str
+    trigger: str | None = None  # JSON: the events that have started it
+    own_driver: bool = False  # whether one process of this machine drives the run, as `run` does
+    step: str | None = None  # the only one that this process runs a task of
+    own_places: Collection[str] = ()  # where the orchestrator runs steps itself: this process is there already
 
 
 @dataclass(slots=True)
@@ -80,15 +95,20 @@ def open_processes(flow: FlowDef, backend: Backend, options: RunOptions) -> Proc
         from metaflow_core.engine.admission import admission_for
 
         admission = admission_for(flow)
-    steps = remote_steps(flow, options.environments)
-    masks = MaskChannel() if any(map(has_secrets, flow)) else None
+    production = options.production
+    one = None if production is None else production.step
+    mine = flow if one is None else flow.only([one])  # what this machine must be able to run
+    steps = remote_steps(mine, options.environments)
+    if production is not None:
+        steps = {place: needs for place, needs in steps.items() if place not in production.own_places}
+    masks = MaskChannel() if any(map(has_secrets, mine)) else None
     settings = TaskSettings(options.limits.max_num_splits, options.namespace, options.flow_options, masks)
     settings.libraries = {
         step: (one.libraries, one.lock.packages) for step, one in options.environments.items() if one.libraries
     }
     # What has an interpreter of its own need not be importable here.
-    here = flow.only(step.name for step in flow if not _has_interpreter(options, step.name))
-    for language in sorted(flow.languages):
+    here = mine.only(step.name for step in mine if not _has_interpreter(options, step.name))
+    for language in sorted(mine.languages):
         runtime_of(language).prepare(here)
     compute = local_compute()
 
@@ -106,7 +126,7 @@ def open_processes(flow: FlowDef, backend: Backend, options: RunOptions) -> Proc
         return [*program, *request.as_arguments(), *settings.as_arguments()]
 
     flush_streams()
-    exit_hooks = _open_exit_hooks(flow, options)
+    exit_hooks = None if one is not None else _open_exit_hooks(flow, options)
     compute.open(run_task, command)
     place: Place = compute
     if steps:
@@ -189,7 +209,9 @@ def create_run(
         known = {given.artifact for given in flow.given}
         artifacts.update({name: pk for name, pk in inherited.items() if name in known})
     artifacts["name"] = encode(flow.name)
-    system_tags = identity.system_tags()
+    production = options.production
+    system_tags = identity.system_tags() if production is None else identity.system_tags(production.runtime)
+    has_driver = production is None or production.own_driver
     runtimes = {language: runtime_of(language) for language in sorted(flow.languages)}
     for runtime in runtimes.values():
         system_tags += runtime.system_tags()
@@ -213,8 +235,10 @@ def create_run(
             graph_fingerprint=blake3.blake3(graph.encode()).hexdigest(),
             artifacts=artifacts,
             origin_run_id=origin.id if origin else None,
-            host=os.uname().nodename,
-            pid=os.getpid(),
+            id=production.run_id if production else None,
+            host=os.uname().nodename if has_driver else None,
+            pid=os.getpid() if has_driver else None,
+            facts=_facts(backend.db, options, origin),
             source=_without_secrets(flow, source_of(flow, runtimes)),
             environment=environment_of(runtimes, system_tags, options.environments),
         ),
@@ -231,6 +255,15 @@ def create_run(
         with open(options.attribute_file, "w", encoding="utf-8") as file:
             json.dump({"flow_name": flow.name, "run_id": run.id}, file)
     return run
+
+
+def _facts(db: Database, options: RunOptions, origin: recording.RunRow | None) -> dict[str, str]:
+    """What is kept with the parameters: the events that have started the run, or the one that it resumes."""
+    trigger = options.production.trigger if options.production else None
+    trigger = trigger or given_trigger(db, options.flow_options.get("trigger") or ())
+    if trigger is None and origin is not None:
+        trigger = recorded_trigger(db, origin.pk)
+    return {FACT: trigger} if trigger else {}
 
 
 def _package(flow: FlowDef, backend: Backend) -> Package:

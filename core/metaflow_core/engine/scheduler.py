@@ -94,6 +94,7 @@ class Scheduler:
     masks: MaskChannel | None = None  # when the flow has secrets
     spawned: Collection[str] = ()  # steps with an interpreter of their own
     admission: Admission | None = None  # when the machine is divided among tasks
+    beats: bool = True  # whether the run lives as long as this process does
     failed: int = 0
     interrupts: int = 0
     _running: dict[str, _Running] = field(default_factory=dict)
@@ -126,7 +127,8 @@ class Scheduler:
                 self._wait(min(next_beat, *self._times()), woken)
                 self._enforce_times()
                 if time.monotonic() >= next_beat:
-                    recording.beat(self.backend.db, self.run.pk)
+                    if self.beats:
+                        recording.beat(self.backend.db, self.run.pk)
                     next_beat = time.monotonic() + beat_every
         finally:
             self.report.close()
@@ -153,8 +155,9 @@ class Scheduler:
     def _start(self, work: Work) -> None:
         db = self.backend.db
         if work.task_pk == 0:
-            work.task_id = str(self.next_id)
-            self.next_id += 1
+            if not work.task_id:
+                work.task_id = str(self.next_id)
+                self.next_id += 1
             work.task_pk = recording.create_task(
                 db, self.run.pk, work.step, work.task_id, work.frames, work.split_index, work.parents
             )

@@ -23,11 +23,12 @@ from metaflow_core.store.interface import Storage
 from metaflow_core.store.logs import log_key
 from metaflow_core.values.encoded import Encoded
 
-# Where each table is dealt with. A watcher is about what happens from now on, so watchers begin anew.
+# Where each table is dealt with. A watcher is about what happens from now on, so watchers begin anew. What is deployed
+# knows where its database is, so it has to be deployed again; under the tokens of before.
 COPIED = {"flows", "graphs", "runs", "run_tags", "tag_events", "tasks", "task_parents", "attempts", "contents"} | {
     *("artifacts", "split_items", "task_metadata", "run_values", "artifact_reads", "texts")
 }
-NOT_COPIED = {"watchers", "watched_events"}
+NOT_COPIED = {"watchers", "watched_events", "deployments"}
 _SCALARS = ("null", "bool", "int", "float", "str")
 _RUN = (
     "r.pk, f.name, r.id, r.owner, r.status, r.created_at, r.finished_at, r.heartbeat_at, r.host, r.pid,"

@@ -25,6 +25,7 @@ from metaflow_core.values.encoded import Encoded
 
 PARAMETERS_STEP = "_parameters"
 PARAMETERS_TASK = "0"
+_ENDED = "ended"  # a fact of the parameters' task of a run whose end an orchestrator has told
 
 # A value to be stored, or the `pk` of one that is stored already.
 Content = Encoded | int
@@ -76,8 +77,9 @@ class NewRun:
     artifacts: Mapping[str, Content] = field(default_factory=dict)  # parameters, constants and `name`
     id: str | None = None  # by default the flow's next number
     origin_run_id: str | None = None
-    host: str | None = None
+    host: str | None = None  # of the driver; None: an orchestrator drives the run, and gives no sign of life
     pid: int | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)  # of the run, kept with its parameters
     source: str | None = None  # JSON: what ran
     environment: str | None = None  # JSON: with which packages
 
@@ -107,7 +109,17 @@ def create_run(db: Database, storage: Storage, new: NewRun) -> RunRow:
             "INSERT INTO runs (flow_pk, id, owner, status, created_at, heartbeat_at, host, pid, origin_run_id,"
             " graph_pk, source_pk, environment_pk) VALUES (?, ?, ?, 'running', ?, ?, ?, ?, ?, ?, ?, ?) RETURNING pk",
             (
-                *(flow_pk, run_id, new.owner, at, at, new.host, new.pid, new.origin_run_id, graph_pk),
+                *(
+                    flow_pk,
+                    run_id,
+                    new.owner,
+                    at,
+                    None if new.pid is None else at,
+                    new.host,
+                    new.pid,
+                    new.origin_run_id,
+                    graph_pk,
+                ),
                 *(save_text(db, new.source), save_text(db, new.environment)),
             ),
         )[0][0]
@@ -124,6 +136,8 @@ def create_run(db: Database, storage: Storage, new: NewRun) -> RunRow:
         _finish(db, parameters_pk, 0, Result("done"), at)
         pks = _save_contents(db, list(new.artifacts.values()))
         _save_artifacts(db, parameters_pk, 0, dict(zip(new.artifacts, pks, strict=True)))
+        if new.facts:
+            add_facts(db, parameters_pk, 0, new.facts)
         save_run_values(db, run_pk)
     return RunRow(run_pk, run_id, flow_pk, parameters_pk)
 
@@ -151,6 +165,46 @@ def finish_run(db: Database, run_pk: int, status: str) -> None:
     with db.transaction(shared=True):
         db.execute("UPDATE runs SET status = ?, finished_at = ? WHERE pk = ?", (status, now(), run_pk))
         save_run_values(db, run_pk)
+
+
+@repeated
+def reopen_run(db: Database, run_pk: int) -> None:
+    """An orchestrator goes on with a run that has failed: the run is running again."""
+    with db.transaction(shared=True):
+        db.execute(
+            "UPDATE runs SET status = 'running', finished_at = NULL WHERE pk = ?"
+            " AND status IN ('failed', 'interrupted')",
+            (run_pk,),
+        )
+        db.execute(
+            "DELETE FROM task_metadata WHERE task_pk IN (SELECT pk FROM tasks WHERE run_pk = ? AND step = ?)"
+            " AND field = ?",
+            (run_pk, PARAMETERS_STEP, _ENDED),
+        )
+
+
+@repeated
+def end_run_once(db: Database, run_pk: int, status: str) -> bool:
+    """Record how a run ended that an orchestrator drives. False when its end was recorded by this function before.
+
+    A run that is complete remains so.
+    """
+    with db.transaction():
+        rows = db.execute(
+            "SELECT t.pk, m.pk FROM tasks t LEFT JOIN task_metadata m ON m.task_pk = t.pk AND m.field = ?"
+            " WHERE t.run_pk = ? AND t.step = ?",
+            (_ENDED, run_pk, PARAMETERS_STEP),
+        )
+        parameters_pk, ended = rows[0]
+        if ended is not None:
+            return False
+        db.execute(
+            "UPDATE runs SET status = ?, finished_at = ? WHERE pk = ? AND status <> 'completed'",
+            (status, now(), run_pk),
+        )
+        add_facts(db, parameters_pk, 0, {_ENDED: status})
+        save_run_values(db, run_pk)
+    return True
 
 
 @repeated

@@ -236,6 +236,36 @@ MIGRATIONS: list[str] = [
     CREATE INDEX artifacts_by_content ON artifacts (content_pk);
     CREATE INDEX split_items_by_content ON split_items (content_pk);
     """,
+    # 3: deployments to orchestrators, and who may replace them
+    """
+    -- The namespace of what is deployed under a name. Who can't show the latest token can't deploy under it.
+    CREATE TABLE production_tokens (
+        pk {pk},
+        name TEXT NOT NULL,
+        token TEXT NOT NULL UNIQUE,
+        owner TEXT NOT NULL,
+        created_at BIGINT NOT NULL
+    );
+    CREATE INDEX production_tokens_by_name ON production_tokens (name, pk);
+
+    -- Every version of a deployment. A node finds in its version what it needs to run.
+    CREATE TABLE deployments (
+        pk {pk},
+        orchestrator TEXT NOT NULL,
+        name TEXT NOT NULL,
+        flow TEXT NOT NULL,
+        token TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        status TEXT NOT NULL,            -- creating, active, failed, replaced, deleted
+        created_at BIGINT NOT NULL,
+        ended_at BIGINT,
+        handle TEXT NOT NULL,            -- what the orchestrator calls it
+        info TEXT NOT NULL,              -- JSON, of the orchestrator's plugin
+        plan TEXT NOT NULL,              -- JSON: parameters, schedule, triggers
+        given TEXT NOT NULL              -- JSON: what its runs start with
+    );
+    CREATE INDEX deployments_by_name ON deployments (orchestrator, name, pk);
+    """,
 ]
 
 DIALECTS: dict[str, dict[str, str]] = {

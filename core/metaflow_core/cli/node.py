@@ -1,0 +1,196 @@
+"""``node``, ``paths`` and ``finish``: what the tasks of an orchestrator run. People do not need them.
+
+Whatever differs between two tasks can be given in environment variables, so that no text of anybody's becomes part of a
+command in what is deployed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from metaflow_core.cli.environments import make, wanted
+from metaflow_core.cli.flow import FlowContext
+from metaflow_core.cli.run import elsewhere
+from metaflow_core.decorators.resolve import check_decorators, mutate, step_decorators
+from metaflow_core.deployment import compile, node
+from metaflow_core.deployment.due import Nodes, parse_path
+from metaflow_core.engine.run import Production, RunOptions, open_processes
+from metaflow_core.engine.scheduler import Limits
+from metaflow_core.engine.showing import Showing
+from metaflow_core.errors import CommandException, MetaflowUsageError
+from metaflow_core.graph.configs import read_configs, set_configs
+from metaflow_core.graph.model import FlowDef, ParameterDef
+from metaflow_core.graph.parameters import Given, ParameterContext, accept, evaluate, key, kind
+from metaflow_core.metadata import recording
+from metaflow_core.metadata.deployments import DeploymentRow, deployment
+from metaflow_core.names import advise, is_id
+
+Command = Callable[..., Any]
+
+
+def _shared(command: Command) -> Command:
+    """The options that say which run is meant."""
+    for option in (
+        click.option("--deployment", type=int, envvar="METAFLOW_DEPLOYMENT_ID", required=True),
+        click.option("--run-id", envvar="METAFLOW_RUN_ID"),
+        click.option("--run-key", envvar="METAFLOW_RUN_KEY"),
+    ):
+        command = option(command)
+    return command
+
+
+def _step(command: Command) -> Command:
+    for option in (
+        click.argument("step", envvar="METAFLOW_NODE_STEP"),
+        click.option("--result", envvar="METAFLOW_NODE_RESULT"),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("node", hidden=True)
+@_step
+@_shared
+@click.option("--path", envvar="METAFLOW_NODE_PATH", default="")
+@click.option("--parameters", envvar="METAFLOW_NODE_PARAMETERS")
+@click.option("--trigger", envvar="METAFLOW_NODE_TRIGGER")
+@click.pass_obj
+def node_command(
+    context: FlowContext,
+    step: str,
+    result: str | None,
+    deployment: int,
+    run_id: str | None,
+    run_key: str | None,
+    path: str,
+    parameters: str | None,
+    trigger: str | None,
+) -> int:
+    """Run one attempt of the task that is due, and tell what follows."""
+    flow = context.flow
+    row, run_id = _of(context, deployment, run_id, run_key)
+    given = row.given
+    _prepare(context, row)
+    if step not in flow:
+        raise CommandException(f"There is no step {step!r}. {advise(step, flow.steps, 'Steps')}")
+    where = parse_path(path)
+    arguments = context.arguments()
+    requests = {name: request for name, request in wanted(context).items() if name == step}
+    options = RunOptions(
+        tags=given["tags"],
+        limits=Limits(1, given["max_num_splits"], given["max_log_size"]),
+        namespace=given["namespace"],
+        flow_options=context.flow_options,
+        program=[*context.program, "--quiet", *arguments],
+        arguments=["--quiet", *elsewhere(arguments)],
+        showing=Showing(quiet=True),
+        environments=make(context, requests),
+        production=Production(given["orchestrator"], run_id, trigger or None, False, step, given["own_places"]),
+    )
+    context.backend.close()
+    processes = open_processes(flow, context.backend, options)
+    try:
+        options.package_code = False  # the run has the package of its deployment
+        if flow[step].is_start:
+            values = _parameters(flow, row, parameters, trigger)
+            run = node.start_run(flow, context.backend, options, values, row)
+        else:
+            run = recording.find_run(context.backend.db, flow.name, run_id)
+        attempts = compile.attempts_of(step_decorators(flow[step]))
+        transition = node.run_node(flow, context.backend, processes, options, run, flow[step], where, attempts)
+    finally:
+        processes.compute.close()
+    if transition is None:
+        return 1
+    if flow[step].is_end:
+        node.end_run(flow, context.backend, run, "completed", given)
+    node.tell_result(result, run_id, step, path, node.result_of(flow[step], transition))
+    return 0
+
+
+@click.command("paths", hidden=True)
+@_step
+@_shared
+@click.pass_obj
+def paths_command(
+    context: FlowContext, step: str, result: str | None, deployment: int, run_id: str | None, run_key: str | None
+) -> int:
+    """Tell at which paths a step is due."""
+    row, run_id = _of(context, deployment, run_id, run_key)
+    _prepare(context, row)
+    run = recording.find_run(context.backend.db, context.flow.name, run_id)
+    paths = Nodes(context.flow, context.backend.db, run).paths(step)
+    found = ["/".join(map(str, path)) for path in paths]
+    node.tell_result(result or "-", run_id, step, "", {"paths": found})
+    return 0
+
+
+@click.command("finish", hidden=True)
+@_shared
+@click.option("--status", type=click.Choice(["completed", "failed"]), required=True, envvar="METAFLOW_RUN_STATUS")
+@click.pass_obj
+def finish_command(context: FlowContext, deployment: int, run_id: str | None, run_key: str | None, status: str) -> int:
+    """Record how a run has ended, and call the exit hooks, unless that was done."""
+    row, run_id = _of(context, deployment, run_id, run_key)
+    _prepare(context, row)
+    run = recording.find_run(context.backend.db, context.flow.name, run_id)
+    node.end_run(context.flow, context.backend, run, status, row.given)
+    return 0
+
+
+def _of(context: FlowContext, pk: int, run_id: str | None, run_key: str | None) -> tuple[DeploymentRow, str]:
+    """The deployment, whose identity this process takes on, and the id of the run."""
+    row = deployment(context.backend.db, pk)
+    node.be_of(row)
+    if run_id is None and run_key is not None:
+        run_id = node.run_id_of(row.given["prefix"], run_key)
+    if run_id is None:
+        raise MetaflowUsageError("Give the id of the run: --run-id, or --run-key.")
+    if not is_id(run_id):
+        raise MetaflowUsageError(f"{run_id!r} can't be the id of a run.")
+    return row, run_id
+
+
+def _prepare(context: FlowContext, row: DeploymentRow) -> None:
+    """The flow as it was when it was deployed."""
+    flow = context.flow
+    if flow.configs:
+        known = compile.restored(row.given["configs"])
+        set_configs(flow, read_configs(flow, {}, required=False, known=known))
+    if context.environment is None:
+        context.environment = row.given["environment"]
+    mutate(flow)
+    check_decorators(flow)
+
+
+def _parameters(flow: FlowDef, row: DeploymentRow, text: str | None, trigger: str | None) -> dict[str, Any]:
+    """What the run starts with: what was given to it, what an event has brought, and what was found at deployment."""
+    from metaflow_core.decorators.project import project_of
+    from metaflow_core.deployment.events import parameters_from, triggers_of
+
+    given: dict[str, Any] = {}
+    if trigger:
+        context = click.get_current_context().parent
+        project = project_of(flow, {} if context is None else context.params)
+        given.update(parameters_from(trigger, triggers_of(flow, project)))
+    given.update(json.loads(text) if text else {})
+    files = {
+        name for name in given for parameter in flow.parameters if _is(parameter, name) and kind(parameter) == "file"
+    }
+    values = accept(flow, {name: value for name, value in given.items() if name not in files})
+    defaults = compile.restored(row.given["defaults"])
+    for parameter in flow.parameters:
+        if parameter.artifact in defaults:
+            values.setdefault(key(parameter), Given(defaults[parameter.artifact]))
+        for name in files:  # who started the run has read it
+            if _is(parameter, name):
+                values[key(parameter)] = Given(given[name])
+    return evaluate(flow, values, ParameterContext.of(flow, row.owner))
+
+
+def _is(parameter: ParameterDef, name: str) -> bool:
+    return parameter.name.replace("-", "_") == name.replace("-", "_")

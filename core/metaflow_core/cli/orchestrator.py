@@ -1,0 +1,365 @@
+"""``step-functions``, ``argo-workflows``, ``airflow``, ``local``: deploy a flow, and what can be done with it then."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from metaflow_core import settings
+from metaflow_core.cli.flow import FlowContext, with_option
+from metaflow_core.cli.run import elsewhere
+from metaflow_core.cli.table import print_table
+from metaflow_core.decorators.attach import attach
+from metaflow_core.decorators.resolve import check_decorators, mutate
+from metaflow_core.deployment import deploy, tokens
+from metaflow_core.deployment.interface import STATUSES, Execution, Orchestrator
+from metaflow_core.engine.remote import without_password
+from metaflow_core.errors import CommandException, MetaflowNotFound, MetaflowUsageError
+from metaflow_core.graph.lint import lint
+from metaflow_core.graph.model import FlowDef, ParameterDef
+from metaflow_core.graph.parameter_options import options_for
+from metaflow_core.graph.parameters import Given, key
+from metaflow_core.identity import PRODUCTION
+from metaflow_core.metadata import deployments
+from metaflow_core.metadata.deployments import DeploymentRow
+from metaflow_core.plugins import hook
+
+COMMANDS = ("create", "trigger", "list-runs", "status", "terminate", "delete")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def orchestrator_command(flow: FlowDef, name: str) -> click.Command | None:
+    """The group of commands of an orchestrator; None when no plugin has one of that name."""
+    orchestrator: Orchestrator | None = hook().open_orchestrator(name=name)
+    if orchestrator is None:
+        return None
+    commands = {command: _COMMANDS[command](flow, orchestrator) for command in COMMANDS}
+    return click.Group(name, commands, help=f"Deploy the flow to {orchestrator.title}, and look after it there.")
+
+
+def orchestrator_names() -> list[str]:
+    """The names of all orchestrators that plugins provide."""
+    return sorted(name for names in hook().orchestrator_names() for name in names)
+
+
+def _create(flow: FlowDef, orchestrator: Orchestrator) -> click.Command:
+    count = click.IntRange(min=1)
+    own = list(orchestrator.options("create"))
+    options: list[click.Parameter] = [
+        click.Option(["--authorize"], metavar="TOKEN", help="Show the production token; needed once."),
+        click.Option(["--generate-new-token"], is_flag=True, help="Begin a fresh, empty namespace, with a new token."),
+        click.Option(["--new-token"], metavar="NAME", help="Begin a fresh namespace with a token of this name."),
+        click.Option(["--tag", "tags"], multiple=True, help="Tag all runs; may be given several times."),
+        click.Option(["--namespace"], help="Namespace of the client inside tasks; by default that of the deployment."),
+        click.Option(["--max-workers"], type=count, default=100, show_default=True, help="Tasks of a run at a time."),
+        click.Option(["--max-num-splits"], type=count, default=100, show_default=True, help="Most tasks of a foreach."),
+        click.Option(
+            ["--max-log-size"], type=count, default=10, show_default=True, help="Most output of a task, in MB."
+        ),
+        click.Option(["--workflow-timeout"], type=_Seconds(), help="End a run that takes longer: seconds, or 2h, 1d."),
+        click.Option(["--only-json"], is_flag=True, help="Print what would be deployed, and deploy nothing."),
+        with_option(),
+        click.Option(["--deployer-attribute-file"], type=click.Path(dir_okay=False), hidden=True),
+        *own,
+    ]
+
+    @click.pass_obj
+    def callback(context: FlowContext, /, **given: Any) -> int:
+        attach(flow, given["with_"], context.attached)
+        _check(context)
+        request = deploy.Request(
+            orchestrator=orchestrator,
+            flow_options=context.flow_options,
+            arguments=elsewhere(context.arguments(given["with_"])),
+            command=_typed(context, orchestrator.name, "create"),
+            options={str(option.name): given[str(option.name)] for option in own},
+            environment=context.environment,
+            **{
+                name: given[name]
+                for name in ("tags", "namespace", "max_workers", "max_num_splits", "max_log_size", "workflow_timeout")
+            },
+            **{name: given[name] for name in ("authorize", "generate_new_token", "new_token")},
+        )
+        if given["generate_new_token"] and given["new_token"]:
+            raise MetaflowUsageError("Give one of --generate-new-token and --new-token.")
+        if given["only_json"]:
+            plan, _ = deploy.compile_plan(flow, context.backend, request)
+            click.echo(orchestrator.render(plan, request.options))
+            return 0
+        context.banner(f"Deploying {deploy.name_of(flow, context.flow_options)} to {orchestrator.title}.")
+        outcome = deploy.deploy(flow, context.backend, request)
+        if given["deployer_attribute_file"]:
+            _write(given["deployer_attribute_file"], _attributes(outcome))
+        _tell(context, orchestrator, outcome)
+        return 0
+
+    return click.Command("create", params=options, callback=callback, help="Deploy the flow, or a new version of it.")
+
+
+def _check(context: FlowContext) -> None:
+    mutate(context.flow)
+    settings.get("LAUNCHER")
+    lint(context.flow)
+    check_decorators(context.flow)
+
+
+def _tell(context: FlowContext, orchestrator: Orchestrator, outcome: deploy.Outcome) -> None:
+    """What was deployed, where its results are, and how others may deploy it."""
+    row, namespace = outcome.deployment, PRODUCTION + outcome.token
+    words = "replaced" if outcome.replaced else "deployed"
+    click.echo(f"{row.name} is {words} on {orchestrator.title}" + (f", as {row.handle}." if row.handle else "."))
+    for note in outcome.notes:
+        click.echo(note)
+    lines = [
+        ("Its runs are in the namespace", namespace),
+        ("  in Python", f'namespace("{namespace}")'),
+        ("  in R", f'set_namespace("{namespace}")'),
+        ("Start a run", _typed(context, orchestrator.name, "trigger")),
+        ("List its runs", _typed(context, orchestrator.name, "list-runs")),
+    ]
+    if outcome.is_new_token:
+        lines.append(("Who else may deploy it shows", ""))
+        lines.append(("the token once", f"{_typed(context, orchestrator.name, 'create')} --authorize {outcome.token}"))
+    for label, text in lines:
+        click.echo(f"{label:<32}{text}".rstrip())
+
+
+def _trigger(flow: FlowDef, orchestrator: Orchestrator) -> click.Command:
+    own = list(orchestrator.options("trigger"))
+    hidden = click.Option(["--deployer-attribute-file"], type=click.Path(dir_okay=False), hidden=True)
+
+    @click.pass_obj
+    def callback(context: FlowContext, /, **given: Any) -> int:
+        options = {str(option.name): given.pop(str(option.name)) for option in (*own, hidden)}
+        row = _deployed(context, orchestrator)
+        found = _parameters(flow, row, given)
+        execution = orchestrator.trigger(deploy.as_deployment(row), found, options)
+        pathspec = f"{flow.name}/{execution.run_id}"
+        if options["deployer_attribute_file"]:
+            _write(
+                options["deployer_attribute_file"],
+                {"pathspec": pathspec, "run_id": execution.run_id, "handle": execution.handle, "name": row.name},
+            )
+        click.echo(
+            f"Started {pathspec} on {orchestrator.title}" + (f", as {execution.handle}." if execution.handle else ".")
+        )
+        return 0
+
+    return click.Command(
+        "trigger",
+        params=[*options_for(flow), *own, hidden],
+        callback=callback,
+        help="Start a run of what is deployed.",
+        context_settings={"token_normalize_func": lambda word: word.replace("_", "-")},
+    )
+
+
+def _parameters(flow: FlowDef, row: DeploymentRow, given: Mapping[str, Any]) -> dict[str, str]:
+    known = {parameter["name"] for parameter in row.plan["parameters"]}
+    found = {}
+    for parameter in flow.parameters:
+        value = given.get(key(parameter))
+        if not isinstance(value, Given) or value.value is None:
+            continue
+        if parameter.name not in known:
+            names = ", ".join(sorted(known)) or "none"
+            raise CommandException(
+                f"What is deployed as {row.name} has no parameter {parameter.name!r}. Its parameters: {names}. Deploy "
+                f"the flow again with `create`."
+            )
+        found[parameter.name] = _as_text(parameter, value.value)
+    return found
+
+
+def _as_text(parameter: ParameterDef, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if parameter.separator is not None and isinstance(value, list):
+        return parameter.separator.join(map(str, value))
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError):
+        raise CommandException(
+            f"Parameter {parameter.name!r} can't be given to a deployed flow: JSON can't express its value."
+        ) from None
+
+
+def _list_runs(flow: FlowDef, orchestrator: Orchestrator) -> click.Command:
+    own = list(orchestrator.options("list-runs"))
+    flags = [click.Option([f"--{status}"], is_flag=True, help=f"Those that are {status}.") for status in STATUSES]
+    as_json = click.Option(["--json", "as_json"], is_flag=True, help="Print JSON, one object per line.")
+
+    @click.pass_obj
+    def callback(context: FlowContext, /, **given: Any) -> int:
+        row = _deployed(context, orchestrator)
+        statuses = [status for status in STATUSES if given[status.replace("-", "_")]]
+        options = {str(option.name): given[str(option.name)] for option in own}
+        found = orchestrator.list_runs(deploy.as_deployment(row), statuses, options)
+        if given["as_json"]:
+            for execution in found:
+                click.echo(json.dumps(execution._asdict()))
+        elif found:
+            print_table(["run", "status", "started", "finished"], [_line(execution) for execution in found])
+        else:
+            context.banner("There are no such runs." if statuses else "There are no runs yet.")
+        return 0
+
+    return click.Command("list-runs", params=[*flags, as_json, *own], callback=callback, help="List the latest runs.")
+
+
+def _line(execution: Execution) -> list[str]:
+    times = (execution.started_at, execution.finished_at)
+    return [execution.run_id, execution.status, *("" if at is None else _time(at) for at in times)]
+
+
+def _time(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def _status(flow: FlowDef, orchestrator: Orchestrator) -> click.Command:
+    own = list(orchestrator.options("status"))
+
+    @click.pass_obj
+    def callback(context: FlowContext, /, run_id: str | None, **options: Any) -> int:
+        row = _deployed(context, orchestrator)
+        if run_id is not None:
+            click.echo(orchestrator.status(deploy.as_deployment(row), _run_id(run_id), options).status)
+            return 0
+        schedule = row.plan["schedule"]
+        lines = {
+            "name": row.name,
+            "on": f"{orchestrator.title}" + (f", as {row.handle}" if row.handle else ""),
+            "deployed by": f"{row.owner}, {_time(row.created_at / 1e6)}",
+            "namespace": PRODUCTION + row.token,
+            "schedule": f"{schedule['cron']} {schedule['timezone'] or 'UTC'}" if schedule else "none",
+            "triggers": "; or ".join(" and ".join(e["name"] for e in every) for every in row.plan["triggers"])
+            or "none",
+        }
+        for label, text in lines.items():
+            click.echo(f"{label:<12} {text}")
+        return 0
+
+    argument = click.Argument(["run_id"], required=False, metavar="[RUN]")
+    return click.Command(
+        "status", params=[argument, *own], callback=callback, help="Tell what is deployed, or how a run is going."
+    )
+
+
+def _terminate(flow: FlowDef, orchestrator: Orchestrator) -> click.Command:
+    own = list(orchestrator.options("terminate"))
+
+    @click.pass_obj
+    def callback(context: FlowContext, /, run_id: str, authorize: str | None, **options: Any) -> int:
+        row = _deployed(context, orchestrator)
+        _authorize(context, orchestrator, row, "terminate", authorize)
+        execution = orchestrator.terminate(deploy.as_deployment(row), _run_id(run_id), options)
+        click.echo(f"{flow.name}/{execution.run_id} is {execution.status}.")
+        return 0
+
+    params = [click.Argument(["run_id"], metavar="RUN"), _authorize_option(), *own]
+    return click.Command("terminate", params=params, callback=callback, help="End a run.")
+
+
+def _delete(flow: FlowDef, orchestrator: Orchestrator) -> click.Command:
+    own = list(orchestrator.options("delete"))
+
+    @click.pass_obj
+    def callback(context: FlowContext, /, authorize: str | None, **options: Any) -> int:
+        row = _deployed(context, orchestrator)
+        _authorize(context, orchestrator, row, "delete", authorize)
+        deploy.remove(context.backend, orchestrator, row, options)
+        click.echo(f"{row.name} is no longer on {orchestrator.title}. Its runs and its production token stay.")
+        return 0
+
+    return click.Command(
+        "delete", params=[_authorize_option(), *own], callback=callback, help="Remove what is deployed; runs stay."
+    )
+
+
+_COMMANDS = {
+    "create": _create,
+    "trigger": _trigger,
+    "list-runs": _list_runs,
+    "status": _status,
+    "terminate": _terminate,
+    "delete": _delete,
+}
+
+
+def _authorize_option() -> click.Option:
+    return click.Option(["--authorize"], metavar="TOKEN", help="Show the production token; needed once.")
+
+
+def _authorize(
+    context: FlowContext, orchestrator: Orchestrator, row: DeploymentRow, command: str, given: str | None
+) -> None:
+    tokens.authorize(
+        deployments.latest_token(context.backend.db, row.name),
+        row.name,
+        without_password(context.backend.metadata_url),
+        given,
+        _typed(context, orchestrator.name, command),
+        bool(row.plan["is_production"]),
+    )
+
+
+def _deployed(context: FlowContext, orchestrator: Orchestrator) -> DeploymentRow:
+    mutate(context.flow)
+    check_decorators(context.flow)
+    name = deploy.name_of(context.flow, context.flow_options)
+    row = deployments.active_deployment(context.backend.db, orchestrator.name, name)
+    if row is None:
+        raise MetaflowNotFound(
+            f"Nothing is deployed as {name} on {orchestrator.title}. Deploy it: "
+            f"{_typed(context, orchestrator.name, 'create')}"
+        )
+    return row
+
+
+def _run_id(text: str) -> str:
+    return text.rpartition("/")[2]  # Flow/run is a run too
+
+
+def _typed(context: FlowContext, name: str, command: str) -> str:
+    """The command to type, for this flow and its branch."""
+    programs = {"python": "python", "r": "Rscript"}
+    file = context.flow.file or context.program[-1]
+    words = [programs.get(context.flow.language, "python"), os.path.relpath(file), *context.arguments(), name, command]
+    return shlex.join(words)
+
+
+def _attributes(outcome: deploy.Outcome) -> dict[str, Any]:
+    row = outcome.deployment
+    return {
+        "name": row.name,
+        "flow_name": row.flow,
+        "orchestrator": row.orchestrator,
+        "production_token": outcome.token,
+        "handle": row.handle,
+    }
+
+
+def _write(path: str, values: Mapping[str, Any]) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(values, file)
+
+
+class _Seconds(click.ParamType[float]):
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip().lower()
+        unit = _UNITS.get(text[-1:])
+        try:
+            seconds = float(text[:-1] if unit else text) * (unit or 1)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds < 1e9:
+            self.fail(f"{value!r} is no time: give seconds, or a number with s, m, h or d.", param, ctx)
+        return seconds

@@ -1,0 +1,150 @@
+"""Turns a flow into a deployment plan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from metaflow_core.decorators.resolve import step_decorators
+from metaflow_core.deployment.plan import DeploymentPlan, NodeKind, PlanNode, PlanParameter
+from metaflow_core.engine.remote import remote_steps
+from metaflow_core.errors import CommandException
+from metaflow_core.graph.model import FlowDef, StepDef
+from metaflow_core.graph.order import in_order
+from metaflow_core.graph.parameters import kind
+from metaflow_core.graph.splits import Stack, find_splits
+from metaflow_core.names import show
+
+if TYPE_CHECKING:
+    from metaflow_core.decorators.interface import StepDecorator
+
+_KINDS: dict[str, NodeKind] = {"linear": "linear", "split": "split", "foreach": "foreach", "switch": "switch"}
+
+
+def compile_nodes(flow: FlowDef) -> dict[str, PlanNode]:
+    """The nodes of a checked flow, in the order of the graph. ``CommandException`` for what no orchestrator can do."""
+    splits = find_splits(flow)
+    places = {step: (place, needs) for place, steps in remote_steps(flow).items() for step, needs in steps.items()}
+    found: dict[str, PlanNode] = {}
+    for name in in_order(flow):
+        step = flow[name]
+        scope = splits.around[name]
+        decorators = step_decorators(step)
+        place, needs = places.get(name, (None, None))
+        found[name] = PlanNode(
+            step=name,
+            kind=_kind(step),
+            targets=tuple(dict.fromkeys(step.targets)),
+            scope=scope,
+            is_start=step.is_start,
+            is_join=step.is_join,
+            join=splits.closed_by.get(name),
+            loops_to=tuple(target for target in dict.fromkeys(step.targets) if target == name),
+            cases=dict(step.transition.cases) if step.transition else {},
+            fans=_fans(flow, scope),
+            attempts=attempts_of(decorators) + any(decorator.handles_failure for decorator in decorators),
+            wait=max((decorator.retry_wait for decorator in decorators), default=0.0),
+            seconds=min((d.seconds for d in decorators if d.seconds is not None), default=None),
+            needs=next((decorator.needs for decorator in decorators if decorator.needs is not None), None),
+            place=place,
+            place_attributes=dict(needs.attributes) if needs is not None else {},
+            languages=tuple(sorted({flow.language, step.language})),
+            doc=step.doc,
+        )
+    return found
+
+
+def attempts_of(decorators: Sequence[StepDecorator]) -> int:
+    """How often the body of a step is run at most."""
+    return 1 + max((decorator.retries for decorator in decorators), default=0)
+
+
+def _kind(step: StepDef) -> NodeKind:
+    if step.is_end or step.transition is None:
+        return "end"
+    if step.transition.kind == "parallel":
+        raise CommandException(
+            f"Step {step.name} leads on with num_parallel. The tasks of a gang run at once, which only `run` can see "
+            f"to. Use foreach, or start the flow with `run` from your own scheduler."
+        )
+    return _KINDS[step.transition.kind]
+
+
+def _fans(flow: FlowDef, scope: Stack) -> tuple[str, ...]:
+    transitions = ((split, flow[split].transition) for split, _ in scope)
+    return tuple(split for split, transition in transitions if transition and transition.kind == "foreach")
+
+
+def compile_parameters(flow: FlowDef, defaults: Mapping[str, Any]) -> list[PlanParameter]:
+    """The parameters, with the ``defaults`` that the deployment has found, by artifact."""
+    return [
+        PlanParameter(
+            parameter.name,
+            kind(parameter),
+            _text(defaults.get(parameter.artifact), parameter.separator),
+            parameter.required and parameter.default is None,
+            parameter.help or "",
+        )
+        for parameter in flow.parameters
+    ]
+
+
+def _text(value: Any, separator: str | None) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return None  # the content of a file, which nobody types
+    if separator is not None and isinstance(value, list):
+        return separator.join(map(str, value))
+    return json.dumps(value)
+
+
+def storable(flow: FlowDef, values: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """Values as JSON has them. ``CommandException`` for one that it can't express."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, bytes):
+            import base64
+
+            found[name] = {"bytes": base64.b64encode(value).decode()}
+            continue
+        try:
+            found[name] = {"value": json.loads(json.dumps(value))}
+        except (TypeError, ValueError):
+            raise CommandException(
+                f"The {what} {name!r} of {flow.name} can't be deployed: {show(value)} is nothing that JSON can express."
+            ) from None
+    return found
+
+
+def restored(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What :func:`storable` has made."""
+    found = {}
+    for name, value in values.items():
+        if "bytes" in value:
+            import base64
+
+            found[name] = base64.b64decode(value["bytes"])
+        else:
+            found[name] = value["value"]
+    return found
+
+
+def plan_as_json(plan: DeploymentPlan) -> dict[str, Any]:
+    """What is kept of a plan with the deployment: all that a command about it needs later."""
+    return {
+        "parameters": [parameter._asdict() for parameter in plan.parameters],
+        "steps": list(plan.nodes),
+        "schedule": plan.schedule and {"cron": plan.schedule.cron, "timezone": plan.schedule.timezone},
+        "triggers": [
+            [{"name": e.name, "parameters": dict(e.parameters), "flow": e.flow} for e in trigger.events]
+            for trigger in plan.triggers
+        ],
+        "max_workers": plan.max_workers,
+        "workflow_timeout": plan.workflow_timeout,
+        "project": plan.project,
+        "branch": plan.branch,
+        "is_production": plan.is_production,
+        "tags": list(plan.tags),
+    }

@@ -1,0 +1,211 @@
+"""Runs one node of a deployed flow: one attempt of one task, and tells what follows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from metaflow_core import identity
+from metaflow_core.deployment.due import Due, Nodes, Path
+from metaflow_core.engine.exit_hooks import call_hooks
+from metaflow_core.engine.plan import Work, split_index
+from metaflow_core.engine.run import Processes, RunOptions, create_run
+from metaflow_core.engine.scheduler import Scheduler
+from metaflow_core.engine.showing import open_report
+from metaflow_core.engine.task import runtime_of
+from metaflow_core.errors import AttemptGivenUp, MetaflowException, MetaflowNotFound, PluginError
+from metaflow_core.graph.model import FlowDef, StepDef
+from metaflow_core.metadata import recording
+from metaflow_core.metadata.backend import Backend
+from metaflow_core.metadata.deployments import DeploymentRow
+from metaflow_core.metadata.nodes import NodeTask
+from metaflow_core.metadata.recording import RunRow
+from metaflow_core.plugins import hook, tell
+
+
+def run_id_of(prefix: str, key: str) -> str:
+    """The id of a run that the orchestrator calls ``key``, which may be any text.
+
+    >>> run_id_of("airflow", "scheduled__2026-11-23T00:00:00+00:00")
+    'airflow-f0cf9f52cb9d9b0c'
+    """
+    return f"{prefix}-{hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
+
+
+@dataclass(slots=True)
+class _One:
+    """The plan of a single attempt. What follows it is the orchestrator's to start."""
+
+    work: Work | None
+    ended: bool = False
+    transition: dict[str, Any] | None = None
+    is_repeated: bool = False  # by the orchestrator
+
+    def next(self, now: float, free: int, fits: object) -> Work | None:
+        work, self.work = self.work, None
+        return work
+
+    def finished(
+        self, task_pk: int, task_id: str, frames: Sequence[Sequence[Any]], transition: dict[str, Any] | None
+    ) -> None:
+        self.transition = transition
+
+    def retry(self, works: list[Work], at: float) -> None:
+        if works[0].fallback:  # @catch handles the death of the last attempt
+            self.work = works[0]
+        else:
+            self.is_repeated = True
+
+    def next_time(self, after: float) -> float:
+        return float("inf")
+
+    @property
+    def waiting(self) -> bool:
+        return self.work is not None
+
+
+def start_run(
+    flow: FlowDef, backend: Backend, options: RunOptions, parameters: Mapping[str, Any], deployment: DeploymentRow
+) -> RunRow:
+    """The run, which is created unless it is there: its first node may be started more than once."""
+    from metaflow_core.engine.package import use_package
+    from metaflow_core.metadata.code_packages import StoredPackage
+
+    assert options.production is not None
+    run_id = options.production.run_id
+    with suppress(MetaflowNotFound):
+        return recording.find_run(backend.db, flow.name, run_id)
+    try:
+        run = create_run(flow, backend, options, parameters)
+    except Exception:  # of the database, whichever it is: another process may have been quicker
+        with suppress(MetaflowNotFound):
+            return recording.find_run(backend.db, flow.name, run_id)
+        raise
+    package = deployment.given.get("package")
+    if package:
+        use_package(backend, run, StoredPackage(package["key"], package["script"], package["folder"], package["info"]))
+    tell("run_started", "The run has started", flow_name=flow.name, run_id=run.id)
+    return run
+
+
+def run_node(
+    flow: FlowDef,
+    backend: Backend,
+    processes: Processes,
+    options: RunOptions,
+    run: RunRow,
+    step: StepDef,
+    path: Path,
+    attempts: int,
+) -> dict[str, Any] | None:
+    """Run what is due at a node, unless that has ended well, and return where it leads; None when it failed.
+
+    ``attempts`` is how often the orchestrator starts a node that fails, without the one that is for ``@catch`` alone.
+    """
+    found = Nodes(flow, backend.db, run).look(step.name, path)
+    if isinstance(found, NodeTask) and found.is_done:
+        print(f"Task {run.id}/{step.name}/{found.id} has ended before; nothing is run.", flush=True)
+        return found.transition or {}
+    work = _work(backend, step, found, attempts)
+    recording.reopen_run(backend.db, run.pk)
+    plan = _One(work)
+    report = open_report(flow, run.id, options.showing)
+    scheduler = Scheduler(
+        flow,
+        run,
+        backend,
+        processes.compute,
+        report,
+        plan,  # type: ignore[arg-type]
+        options.limits,
+        masks=processes.masks,
+        spawned=[step.name] if step.name in options.environments else [],
+        admission=processes.admission,
+        beats=False,
+    )
+    scheduler.execute()
+    if plan.transition is not None or plan.ended:
+        return plan.transition or {}
+    if scheduler.failed:
+        recording.finish_run(backend.db, run.pk, "failed")
+    return None
+
+
+def _work(backend: Backend, step: StepDef, found: Due | NodeTask, attempts: int) -> Work:
+    if isinstance(found, Due):
+        return Work(step.name, found.frames, split_index(found.frames), found.parents, task_id=found.id)
+    error = found.error
+    if found.status == "running":  # its process is gone, or the orchestrator thinks so
+        error = {"type": "TaskDied", "message": "The process of this attempt disappeared.", "stacktrace": ""}
+        error["language"] = step.language
+        # An attempt that is given up must not be taken for one of this process.
+        with suppress(AttemptGivenUp):
+            recording.fail_attempt(backend.db, found.pk, found.attempt, error, found.pid or -1)
+    died = (error or {}).get("type") in ("TaskDied", "TimeoutException")
+    attempt = found.attempt + 1
+    index = split_index(found.frames)
+    fallback = died and attempt == attempts and any(spec.name == "catch" for spec in step.decorators)
+    return Work(step.name, found.frames, index, [], found.pk, found.id, attempt, fallback)
+
+
+def end_run(flow: FlowDef, backend: Backend, run: RunRow, status: str, given: Mapping[str, Any]) -> None:
+    """Record that the run has ended, call the exit hooks, and let everybody know, once."""
+    if not recording.end_run_once(backend.db, run.pk, status):
+        return
+    tell("run_finished", f"The run has ended ({status})", flow_name=flow.name, run_id=run.id, status=status)
+    if status == "completed" and given.get("end_event"):
+        event = {
+            "name": given["end_event"],
+            "id": f"{flow.name}/{run.id}",
+            "type": "run",
+            "payload": {"pathspec": f"{flow.name}/{run.id}"},
+        }
+        try:
+            hook().publish_event(orchestrator=given["orchestrator"], event=event)
+        except MetaflowException as error:
+            print(f"The end of the run could not be told: {error}", flush=True)
+    if any(decorator.name == "exit_hook" for decorator in flow.decorators):
+        for language in sorted(flow.languages):
+            runtime_of(language).prepare(flow)
+        if call_hooks(flow, run.id, status, given.get("namespace")):
+            print("An exit hook failed. The run is as it was.", flush=True)
+
+
+def tell_result(place: str | None, run_id: str, step: str, path: str, result: Mapping[str, Any]) -> None:
+    """Tell the orchestrator what follows: see ``--result`` of the commands."""
+    if place is None:
+        return
+    if place == "-":
+        print(json.dumps(result, separators=(",", ":")), flush=True)
+    elif "://" in place:
+        if not hook().publish_result(place=place, run_id=run_id, step=step, path=path, result=result):
+            raise PluginError(f"No installed plugin can tell a result to {place}.")
+    else:
+        os.makedirs(place, exist_ok=True)
+        files = {key: value if isinstance(value, str) else json.dumps(value) for key, value in result.items()}
+        if "num_splits" in result:
+            files["indices"] = json.dumps(list(range(result["num_splits"])))
+        for name, text in files.items():
+            with open(os.path.join(place, name), "w", encoding="utf-8") as file:
+                file.write(text)
+
+
+def result_of(step: StepDef, transition: Mapping[str, Any]) -> dict[str, Any]:
+    """What the orchestrator must know of where a task leads: a number, or a step."""
+    if transition.get("kind") in ("foreach", "parallel"):
+        return {"num_splits": transition["num_splits"]}
+    if step.transition is not None and step.transition.kind == "switch":
+        return {"next": transition["targets"][0]}
+    return {}
+
+
+def be_of(deployment: DeploymentRow) -> None:
+    """This process works for the deployment: what it does belongs to the production token."""
+    os.environ["METAFLOW_PRODUCTION_TOKEN"] = deployment.token
+    os.environ["METAFLOW_USER"] = deployment.owner
+    identity.identity()
