@@ -62,14 +62,14 @@ def authorize(
             save_token(address, name, row.token)
         return
     day = time.strftime("%Y-%m-%d", time.gmtime(row.created_at / 1e6))
-    where = f"{name} is the production deployment" if is_production else f"{name} has been deployed"
+    what_it_is = "is the production version, deployed" if is_production else "was deployed"
     what = (
         "The token given with --authorize is not its production token."
         if given is not None
         else ("You have not shown its production token yet.")
     )
     raise IncorrectProductionToken(
-        f"{where} of {row.owner}, since {day}. {what}\n"
+        f"{name} {what_it_is} by {row.owner}, first on {day}. {what}\n"
         f"Ask {row.owner} for it, or anybody who has deployed it. Then show it once:\n"
         f"    {how} --authorize TOKEN"
     )
