@@ -159,6 +159,28 @@ SETTINGS: dict[str, Setting] = {
         Setting(
             "ECS_FARGATE_EXECUTION_ROLE", "text", None, "Role with which machines of @batch start a task: its ARN."
         ),
+        Setting(
+            "SFN_IAM_ROLE",
+            "text",
+            None,
+            "Role with which state machines of AWS Step Functions run jobs of AWS Batch: its ARN.",
+        ),
+        Setting("SFN_STATE_MACHINE_PREFIX", "text", None, "What the names of state machines begin with."),
+        Setting(
+            "SFN_DYNAMO_DB_TABLE", "text", None, "Table of DynamoDB in which tasks tell Step Functions what follows."
+        ),
+        Setting(
+            "SFN_EXECUTION_LOG_GROUP_ARN",
+            "text",
+            None,
+            "Log group of step-functions create --log-execution-history: its ARN.",
+        ),
+        Setting(
+            "EVENTS_SFN_ACCESS_IAM_ROLE",
+            "text",
+            None,
+            "Role with which Amazon EventBridge starts state machines: its ARN.",
+        ),
         Setting("KUBERNETES_NAMESPACE", "text", "default", "Namespace of the pods of @kubernetes."),
         Setting("KUBERNETES_CONTAINER_IMAGE", "text", None, "Image in which @kubernetes runs tasks."),
         Setting(
