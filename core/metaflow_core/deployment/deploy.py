@@ -152,13 +152,13 @@ def deploy(flow: FlowDef, backend: Backend, request: Request) -> Outcome:
         "info": package.info,
     }
     pk = deployments.begin_deployment(
-        db, orchestrator.name, plan.name, flow.name, token, plan.owner, plan_as_json(plan), given
+        db, orchestrator.name, plan.name, flow.name, token, plan.owner, plan_as_json(plan), given, known and known.token
     )
     try:
         plan = replace(plan, id=pk, program=json.dumps(_program(flow, request, given["package"])))
         result = orchestrator.deploy(plan, orchestrator.render(plan, request.options), request.options)
     except BaseException:
-        deployments.end_deployment(db, pk, "failed")
+        deployments.not_deployed(db, pk)
         undeployed(backend, held, but=before.given["package"]["key"] if before else None)
         raise
     row = deployments.deployment(db, pk)
@@ -207,7 +207,7 @@ def _check_defaults(flow: FlowDef, defaults: Mapping[str, Any], triggers: Sequen
 def remove(backend: Backend, orchestrator: Orchestrator, row: DeploymentRow, options: Mapping[str, Any]) -> None:
     """Take a deployment away. Its runs and its token stay."""
     orchestrator.delete(as_deployment(row), options)
-    deployments.end_deployment(backend.db, row.pk, "deleted")
+    deployments.end_deployment(backend.db, row.pk)
     undeployed(backend, f"{orchestrator.name}/{row.name}")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from metaflow_core.clock import now
-from metaflow_core.errors import MetaflowNotFound
+from metaflow_core.errors import CommandException, MetaflowNotFound
 from metaflow_core.metadata.database import Database
 from metaflow_core.metadata.repeating import repeated
 
@@ -61,9 +61,28 @@ def begin_deployment(
     owner: str,
     plan: Mapping[str, Any],
     given: Mapping[str, Any],
+    known: str | None,
 ) -> int:
-    """Record a version that is being deployed, and return its ``pk``. It counts once :func:`deployed` is called."""
-    with db.transaction(shared=True):
+    """Record a version that is being deployed, and return its ``pk``. It counts once :func:`deployed` is called.
+
+    Its token counts from now on. ``CommandException`` when the latest one is not ``known`` any more.
+    """
+    with db.transaction():
+        row = latest_token(db, name)
+        if (None if row is None else row.token) != known:
+            raise CommandException(
+                f"Somebody has deployed {name} with a new production token at this moment. Nothing was deployed. Try "
+                f"again, with that token."
+            )
+        if token != known:
+            if db.execute("SELECT 1 FROM production_tokens WHERE token = ?", (token,)):
+                raise CommandException(
+                    f"The production token {token} was in use before, so its namespace is not empty. Choose another."
+                )
+            db.execute(
+                "INSERT INTO production_tokens (name, token, owner, created_at) VALUES (?, ?, ?, ?)",
+                (name, token, owner, now()),
+            )
         pk: int = db.execute(
             "INSERT INTO deployments (orchestrator, name, flow, token, owner, status, created_at, handle, info, plan,"
             " given) VALUES (?, ?, ?, ?, ?, 'creating', ?, '', '{}', ?, ?) RETURNING pk",
@@ -74,7 +93,7 @@ def begin_deployment(
 
 @repeated
 def deployed(db: Database, row: DeploymentRow, handle: str, info: Mapping[str, Any]) -> None:
-    """The version is in place: it replaces those before it, and its token counts from now on."""
+    """The version is in place: it replaces those before it."""
     at = now()
     with db.transaction():
         db.execute(
@@ -86,18 +105,25 @@ def deployed(db: Database, row: DeploymentRow, handle: str, info: Mapping[str, A
             "UPDATE deployments SET status = 'active', handle = ?, info = ? WHERE pk = ?",
             (handle, json.dumps(info), row.pk),
         )
+
+
+@repeated
+def not_deployed(db: Database, pk: int) -> None:
+    """A version could not be deployed. A token that was made for it is forgotten."""
+    with db.transaction():
+        db.execute("UPDATE deployments SET status = 'failed', ended_at = ? WHERE pk = ?", (now(), pk))
         db.execute(
-            "INSERT INTO production_tokens (name, token, owner, created_at) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT (token) DO NOTHING",
-            (row.name, row.token, row.owner, at),
+            "DELETE FROM production_tokens WHERE token = (SELECT token FROM deployments WHERE pk = ?)"
+            " AND token NOT IN (SELECT token FROM deployments WHERE status <> 'failed')",
+            (pk,),
         )
 
 
 @repeated
-def end_deployment(db: Database, pk: int, status: str) -> None:
-    """A version is no more: it was ``deleted``, or could not be deployed (``failed``)."""
+def end_deployment(db: Database, pk: int) -> None:
+    """A version was removed, with nothing in its place."""
     with db.transaction(shared=True):
-        db.execute("UPDATE deployments SET status = ?, ended_at = ? WHERE pk = ?", (status, now(), pk))
+        db.execute("UPDATE deployments SET status = 'deleted', ended_at = ? WHERE pk = ?", (now(), pk))
 
 
 def active_deployment(db: Database, orchestrator: str, name: str) -> DeploymentRow | None:
