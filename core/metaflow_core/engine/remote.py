@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Settings that hold for the machine on which they were made.
 OF_A_MACHINE = {"LAUNCHER", "TASK_MEMORY_LIMIT", "COLOR", "ENFORCE_RESOURCES"}
-OF_A_PLACE = ("BATCH_", "DASK_", "ECS_", "KUBERNETES_")  # of those that say where tasks are sent
+OF_A_PLACE = ("AIRFLOW_", "BATCH_", "DASK_", "ECS_", "EVENTS_", "KUBERNETES_", "SFN_")  # of those that say where tasks are sent
 
 
 def remote_steps(flow: FlowDef, with_packages: Collection[str] = ()) -> dict[str, dict[str, JobNeeds]]:
