@@ -15,7 +15,7 @@ run_members <- list(
   artifact = function(x) function(name) load_artifact(end_task_of(x), name),
   data = function(x) new_data(x),
   code = function(x) code_of(x),
-  trigger = function(x) field(x, "trigger"),
+  trigger = function(x) trigger_of(x),
   tag_history = function(x) call_core("client_tag_history", x),
   inputs = function(x) call_core("client_inputs", x),
   consumers = function(x) call_core("client_consumers", x),
@@ -80,7 +80,7 @@ run_object <- function(pathspec) open_object("run_client", list(pathspec), check
 #'   recorded.
 #' - `origin_pathspec`: the run that this one resumes, or `NULL`.
 #' - `code`: the code as it was when the run started. See the [page about it][run_code].
-#' - `trigger`: `NULL` for a run that somebody started on a machine.
+#' - `trigger`: the events that started it, see [trigger]; `NULL` when it was a person or a schedule.
 #'
 #' @section Methods:
 #' - `step(name)`: one step.

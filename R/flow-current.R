@@ -1,7 +1,8 @@
 #' What a task knows of itself
 #'
 #' @param value Name of a field: `"flow_name"`, `"run_id"`, `"origin_run_id"`, `"step_name"`, `"task_id"`, `"pathspec"`,
-#'   `"username"`, `"namespace"`, `"retry_count"`, `"tags"`, ... Without it, an object with all of them: `current()$run_id`.
+#'   `"username"`, `"namespace"`, `"retry_count"`, `"tags"`, `"trigger"`, ..., and in a [project] `"project_name"`,
+#'   `"branch_name"`, `"is_production"`, `"is_user_branch"`, `"project_flow_name"`. Without it, an object with all of them: `current()$run_id`.
 #' @return The field. `NULL` outside a task, and for `"origin_run_id"` in a run that resumes none.
 #' @examples
 #' start <- function(self) {
@@ -15,10 +16,13 @@ current <- function(value) {
 
 # The run and the task are objects of R's client, whatever the namespace is.
 current_field <- function(name) {
-  if (!name %in% c("run", "task")) return(call_core("current", name))
+  if (!name %in% c("run", "task", "trigger")) return(call_core("current", name))
   pathspec <- call_core("current", "pathspec")
   if (is.null(pathspec)) return(NULL)
-  if (name == "run") return(run_object(all_but_last(all_but_last(pathspec))))
+  if (name != "task") {
+    run <- run_object(all_but_last(all_but_last(pathspec)))
+    return(if (name == "trigger") trigger_of(run) else run)
+  }
   open_object("task_client", list(pathspec), check = FALSE)
 }
 

@@ -48,18 +48,18 @@ print.metaflow_decorator <- function(x, ...) {
   invisible(x)
 }
 
-# The decorator that the calling function makes of its arguments, without those that are NULL. `name` is not always the
+# The decorator that the calling function makes of its arguments, without those that are NULL. Its name is not always the
 # function's. What has no name, or a name that is none of theirs, is in `other`.
-decorate <- function(name, other, ...) {
+decorate <- function(decorator_name, other, ...) {
   arguments <- list(...)
   if (length(other)) {
     names <- names(other)
     if (!is.null(names) && nzchar(names[[1L]])) {
-      stop_metaflow(unknown_argument(paste0(name, "()"), names[[1L]], names(arguments)), class = "metaflow_invalid_argument")
+      stop_metaflow(unknown_argument(paste0(decorator_name, "()"), names[[1L]], names(arguments)), class = "metaflow_invalid_argument")
     }
-    new_decorator(name, unname(other), paste0(name, "()"))
+    new_decorator(decorator_name, unname(other), paste0(decorator_name, "()"))
   }
-  new_decorator(name, arguments[!vapply(arguments, is.null, TRUE)], paste0(name, "()"))
+  new_decorator(decorator_name, arguments[!vapply(arguments, is.null, TRUE)], paste0(decorator_name, "()"))
 }
 
 # The decorators among the arguments of a call. R itself refuses an argument that is given twice, before the function that

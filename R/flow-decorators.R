@@ -84,14 +84,13 @@ environment_variables <- function(...) {
 
 #' More decorators
 #'
-#' Those of production and of other plugins. A decorator that no installed plugin provides is an error when the flow is
+#' Those of plugins. A decorator that no installed plugin provides is an error when the flow is
 #' checked, which lists those that are there.
 #'
 #' @param ... Arguments of the decorator, by name; `metaflow`'s documentation lists them.
-#' @return A decorator, for [step()] (`dask`, `card`, `parallel`) or for [metaflow()] (the others).
+#' @return A decorator for [step()].
 #' @examples
-#' project(name = "fraud")
-#' schedule(daily = TRUE)
+#' parallel()
 #' @name decorators
 NULL
 
@@ -106,19 +105,3 @@ card <- function(...) new_decorator("card", list(...), "card()")
 #' @rdname decorators
 #' @export
 parallel <- function(...) new_decorator("parallel", list(...), "parallel()")
-
-#' @rdname decorators
-#' @export
-project <- function(...) new_decorator("project", list(...), "project()")
-
-#' @rdname decorators
-#' @export
-schedule <- function(...) new_decorator("schedule", list(...), "schedule()")
-
-#' @rdname decorators
-#' @export
-trigger <- function(...) new_decorator("trigger", list(...), "trigger()")
-
-#' @rdname decorators
-#' @export
-trigger_on_finish <- function(...) new_decorator("trigger_on_finish", list(...), "trigger_on_finish()")

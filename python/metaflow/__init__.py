@@ -115,7 +115,7 @@ __all__ = [
     "user_step_decorator",
 ]
 
-_SUBMODULES = ("exception", "flowspec", "parameters", "runner")
+_SUBMODULES = ("exception", "flowspec", "integrations", "parameters", "runner")
 
 _HOMES = {
     "call_step": "metaflow.call_step",

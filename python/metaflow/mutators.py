@@ -70,7 +70,8 @@ class _Mutable:
                 f"add_decorator() on {self._what}: duplicates is IGNORE, OVERRIDE or ERROR, not {show(duplicates)}."
             )
         there = [i for i, other in enumerate(self._specs) if other.name == spec.name]
-        if not there:
+        repeatable = spec.code is None and getattr(find(spec.name), "repeatable", False) and duplicates != self.OVERRIDE
+        if not there or (repeatable and spec not in self._specs):
             self._specs.append(spec)
         elif duplicates == self.ERROR:
             raise self._duplicate(f"It adds @{spec.name} to {self._what}, which has it. Keep one of them.")

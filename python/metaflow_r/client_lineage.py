@@ -50,6 +50,29 @@ def _environment(run: Any) -> Any:
     return named_list({**parts, "packages": named_list(packages)})
 
 
+def _trigger(run: Any) -> Any:
+    """The events that have started the run, each a list; None when there are none."""
+    from metaflow_r.client_values import to_r
+    from metaflow_r.read import to_r as to_value
+    from metaflow_r.sexp import named_list
+    from rpy2.rinterface import ListSexpVector
+
+    found = _found(run).trigger
+    if found is None:
+        return None
+    return ListSexpVector(
+        [
+            named_list(
+                {
+                    **{name: to_r(getattr(event, name)) for name in ("name", "id", "timestamp", "type")},
+                    "payload": to_value(dict(event.payload)),
+                }
+            )
+            for event in found.events
+        ]
+    )
+
+
 def _diff(one: Any, other: Any, full: Any) -> Any:
     """The parts of a comparison: facts, a table of what differs, diffs of the code, and its text by line and style."""
     from metaflow_core.results.diff_data import rows
@@ -111,6 +134,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "client_consumers": _consumers,
     "client_source": _source,
     "client_environment": _environment,
+    "client_trigger": _trigger,
     "client_diff": _diff,
 }
 
