@@ -108,10 +108,10 @@ class FsspecStorage(Storage):
             write(file)
             file.flush()
             with self._errors("write"):
-                written = self._upload(copy, path, replace)
-            if written is None and not key.startswith(LOGS):
+                self._send(copy, path)
+            if not key.startswith(LOGS):
                 self._cache.keep(key, copy)
-        return written
+        return None
 
     def put_all(self, objects: Sequence[tuple[str, Callable[[IO[bytes]], None]]]) -> list[float | None]:
         return _at_a_time(lambda one: self.put(*one), objects)
@@ -128,17 +128,12 @@ class FsspecStorage(Storage):
             self._ask("pipe_file", f"{path}{SEGMENTS}/{number:08d}", bytes(after))
             self._segments[key] = number, after
 
-    def _upload(self, file: str, path: str, replace: bool) -> float | None:
-        """Send a file; when an object that was made meanwhile is to stay, gives when it was written."""
-        self._send(file, path)
-        return None
-
-    def _send(self, file: str, path: str, **options: Any) -> None:
+    def _send(self, file: str, path: str) -> None:
         if os.path.getsize(file) > IN_MEMORY_BYTES:
-            self._ask("put_file", file, path, **options)
+            self._ask("put_file", file, path)
         else:
             with open(file, "rb") as content:
-                self._ask("pipe_file", path, content.read(), **options)
+                self._ask("pipe_file", path, content.read())
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -265,25 +260,28 @@ class FsspecStorage(Storage):
         self._segments.clear()
 
     def _ask(self, request: str, *args: Any, **options: Any) -> Any:
-        """A request of the file system of fsspec. Each can be repeated, and is while the network fails.
-
-        A server that has never answered is not waited for: its address may be wrong.
-        """
-        end, pause = time.monotonic() + WAIT_SECONDS, 0.1
+        """A request of the file system of fsspec. Each can be repeated, and is while the network fails."""
+        patience = Patience()
         while True:
             try:
                 answer = getattr(self._fs, request)(*args, **options)
             except Exception as error:
-                if not self._is_passing(error):
-                    self._has_answered = self._has_answered or isinstance(error, FileNotFoundError)
-                    raise
-                if not self._has_answered or time.monotonic() + pause > end:
-                    raise
+                time.sleep(self._pause(patience, error))
             else:
                 self._has_answered = True
                 return answer
-            time.sleep(pause)
-            pause = min(5.0, 2 * pause)
+
+    def _pause(self, patience: Patience, error: Exception) -> float:
+        """The seconds after which to repeat a request; or the error, when that makes no sense.
+
+        A server that has never answered is not waited for: its address may be wrong.
+        """
+        if not self._is_passing(error):
+            self._has_answered = self._has_answered or isinstance(error, FileNotFoundError)
+            raise error
+        if not self._has_answered or not patience.is_left():
+            raise error
+        return patience.next_pause()
 
     def _is_passing(self, error: BaseException) -> bool:
         """Whether the same request may succeed a little later."""
@@ -329,6 +327,20 @@ class FsspecStorage(Storage):
             if verb == "read" and isinstance(error, FileNotFoundError):
                 raise
             raise StorageError(f"Can't {verb} the artifact store {self.url}: {_words(error)}.") from error
+
+
+class Patience:
+    """How long a request is repeated, and how often."""
+
+    def __init__(self) -> None:
+        self._end, self._pause = time.monotonic() + WAIT_SECONDS, 0.1
+
+    def is_left(self) -> bool:
+        return time.monotonic() + self._pause <= self._end
+
+    def next_pause(self) -> float:
+        pause, self._pause = self._pause, min(5.0, 2 * self._pause)
+        return pause
 
 
 def _is_object(path: str, info: Mapping[str, Any]) -> bool:

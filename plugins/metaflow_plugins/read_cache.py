@@ -70,8 +70,14 @@ class ReadCache:
             with suppress(FileNotFoundError):
                 os.unlink(path)
 
-    def keep_bytes(self, key: str, content: bytes) -> None:
+    def takes(self, size: int) -> bool:
+        """Whether a copy of so many bytes would be kept."""
+        return size <= self._limit // 2
+
+    def keep_bytes(self, key: str, content: bytes | bytearray) -> None:
         """Make a copy of a whole object, where there is room for one."""
+        if not self.takes(len(content)):
+            return
         with suppress(OSError), self.new_file() as (new, path):
             new.write(content)
             new.flush()
@@ -80,7 +86,7 @@ class ReadCache:
     def keep(self, key: str, path: str) -> None:
         """Take over a file of :meth:`new_file` that holds the whole object. The file stays open for its reader."""
         size = os.path.getsize(path)
-        if size > self._limit // 2 or os.path.dirname(path) != self._folder:
+        if not self.takes(size) or os.path.dirname(path) != self._folder:
             return
         target = self._path(key)
         with suppress(OSError):

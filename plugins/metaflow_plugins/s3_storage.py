@@ -7,14 +7,22 @@ failed on the way, or that the server was too busy for, within seconds; what las
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from metaflow_core import settings
+from metaflow_core.errors import StorageError
 from metaflow_core.hookspecs import hookimpl
 from metaflow_core.store.interface import Storage
 
-from metaflow_plugins.fsspec_storage import FsspecStorage, when_written
+from metaflow_plugins.fsspec_storage import LOGS, FsspecStorage, Patience
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+T = TypeVar("T")
+Writer = Callable[[IO[bytes]], None]
 
 
 @hookimpl
@@ -28,25 +36,88 @@ class S3Storage(FsspecStorage):
     def __init__(self, url: str) -> None:
         endpoint = settings.get("S3_ENDPOINT_URL")
         super().__init__(url, **({"endpoint_url": endpoint} if endpoint else {}))
-        self._conditional = True
+        self.conditional = True  # whether the server can make an object only where there is none
 
-    def _upload(self, file: str, path: str, replace: bool) -> float | None:
-        if replace or not self._conditional:
-            return super()._upload(file, path, replace)
-        # Only where there is none yet: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+    # --- writing: see s3_upload --------------------------------------------------------------------------------------
+
+    def put_all(self, objects: Sequence[tuple[str, Writer]]) -> list[float | None]:
+        return self._put_each(objects, replace=False)
+
+    def _put(self, key: str, path: str, write: Writer, replace: bool, elsewhere: bool = False) -> float | None:
+        return self._put_each([(key, write)], replace)[0]
+
+    def _put_each(self, objects: Sequence[tuple[str, Writer]], replace: bool) -> list[float | None]:
+        from metaflow_plugins.s3_upload import REQUESTS, Room, Upload
+
+        room, found = Room(), list[float | None]()
+        uploads = deque[Upload]()
         try:
-            self._send(file, path, mode="create")
-        except Exception as error:
-            code = _code(error)
-            if code in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"):
-                with suppress(FileNotFoundError):  # of two who write the same thing the other one may have failed
-                    return when_written(self._fs.info(path))
-            elif code not in ("NotImplemented", "501"):
-                raise
+            for key, write in objects:
+                upload = Upload(self, room, self._cache, key, replace)
+                uploads.append(upload)
+                try:
+                    write(upload)  # type: ignore[arg-type]
+                except OSError as error:
+                    raise StorageError(f"Can't write {key}: {error}.") from error
+                upload.finish()
+                while len(uploads) > REQUESTS or (uploads and uploads[0].is_done):
+                    found.append(uploads[0].result())
+                    uploads.popleft()
+            while uploads:
+                found.append(uploads[0].result())
+                uploads.popleft()
+        except BaseException:
+            for upload in uploads:
+                upload.abort()
+            raise
+        return found
+
+    # --- requests, without what s3fs adds to them --------------------------------------------------------------------
+
+    def place(self, key: str) -> dict[str, str]:
+        """Where an object is, as the arguments of a request."""
+        bucket, _, name = self._path(key).partition("/")
+        return {"Bucket": bucket, "Key": name}
+
+    async def call(self, request: str, **arguments: Any) -> Any:
+        """A request of S3, in the event loop of s3fs. It is repeated while the network fails."""
+        import asyncio
+
+        patience = Patience()
+        while True:
+            try:
+                answer = await self._fs._call_s3(request, **arguments)
+            except Exception as error:
+                await asyncio.sleep(self._pause(patience, error))
             else:
-                self._conditional = False
-            return super()._upload(file, path, replace=True)
-        return None
+                self._has_answered = True
+                return answer
+
+    async def head(self, key: str) -> dict[str, Any] | None:
+        """What S3 says of an object; None when there is none."""
+        try:
+            answer: dict[str, Any] = await self.call("head_object", **self.place(key))
+        except FileNotFoundError:
+            return None
+        return answer
+
+    def later(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        import asyncio
+
+        return asyncio.run_coroutine_threadsafe(coroutine, self._fs.loop)
+
+    def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return self.result(self.later(coroutine))
+
+    def result(self, future: Future[T]) -> T:
+        with self._errors("write"):
+            return future.result()
+
+    def _parts(self, key: str) -> list[dict[str, Any]]:
+        if key.startswith(LOGS):
+            return super()._parts(key)
+        info = self.later(self.head(key)).result()
+        return [] if info is None else [{"name": self._path(key), "size": info["ContentLength"], **info}]
 
     def _is_passing(self, error: BaseException) -> bool:
         from aiohttp import ClientError
@@ -58,8 +129,7 @@ class S3Storage(FsspecStorage):
             response: Any = getattr(cause, "response", None)
             if isinstance(response, dict):
                 status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-                # The answer to the end of an upload in parts was lost, and to repeat that found it done.
-                return status in (429, 500, 502, 503, 504) or _code(cause) == "NoSuchUpload"
+                return status in (429, 500, 502, 503, 504)
             if isinstance(cause, (NotConnected, HTTPClientError, ClientError)):
                 return True
             cause = cause.__cause__
@@ -77,13 +147,3 @@ class S3Storage(FsspecStorage):
                             "abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
                         )
         return count, 0
-
-
-def _code(error: BaseException | None) -> str:
-    """What S3 calls the error, from the exception of botocore behind that of s3fs."""
-    while error is not None:
-        response: Any = getattr(error, "response", None)
-        if isinstance(response, dict):
-            return str(response.get("Error", {}).get("Code", ""))
-        error = error.__cause__
-    return ""

@@ -7,12 +7,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import IO
 
 import pytest
 import s3fs
 from metaflow_core.errors import MetaflowDataMissing, StorageError
 from metaflow_core.testing.storage import StorageContract, sends
-from metaflow_plugins import fsspec_storage
+from metaflow_plugins import fsspec_storage, s3_upload
 from metaflow_plugins.s3_storage import S3Storage, open_storage
 from object_stores import ObjectStore
 
@@ -46,14 +47,22 @@ def test_it_takes_its_addresses_alone(object_store: ObjectStore) -> None:
     assert open_storage("gs://bucket/x") is None
 
 
-def test_an_object_of_somebody_else_stays(storage: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("part_bytes", [s3_upload.PART_BYTES, 5 << 20])
+def test_an_object_of_somebody_else_stays(storage: S3Storage, monkeypatch: pytest.MonkeyPatch, part_bytes: int) -> None:
     """Two write the same key, and both have seen that it is not there: the later one learns when the first wrote it."""
+    monkeypatch.setattr(s3_upload, "PART_BYTES", part_bytes)
     other = S3Storage(storage.url)
-    monkeypatch.setattr(storage, "_parts", lambda key: other.put(key, sends(b"first")) and [])
-    written = storage.put("data/x", sends(b"second"))
+
+    def write(file: IO[bytes]) -> None:
+        file.write(b"second" * 1_000_000)
+        other.put("data/x", sends(b"first"))
+
+    written = storage.put("data/x", write)
     assert written is not None
     assert abs(written - time.time()) < 600
-    assert bytes(S3Storage(storage.url).read("data/x")) == b"first"
+    assert bytes(storage.read("data/x")) == b"first"
+    assert list(storage.keys("")) == ["data/x"]
+    assert storage.clean(time.time() + 3600) == (0, 0)
 
 
 def test_what_was_read_or_written_is_not_fetched_again(storage: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,6 +83,62 @@ def test_a_part_is_one_request(storage: S3Storage, monkeypatch: pytest.MonkeyPat
     sent = requests(storage, monkeypatch)
     assert bytes(storage.read("data/x", 1000, 1010)) == (bytes(range(256)) * 5)[1000:1010]
     assert sent == ["get_object"]
+
+
+def test_a_new_object_is_one_request(storage: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = requests(storage, monkeypatch)
+    storage.put_all([(f"data/{number}", sends(b"abc")) for number in range(3)])
+    assert sent == ["put_object"] * 3
+    storage.put_all([("data/0", sends(b"abc"))])
+    assert sent[3:] == ["put_object", "head_object"]
+
+
+def test_a_large_object_goes_in_parts(storage: S3Storage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(s3_upload, "PART_BYTES", 5 << 20)
+    monkeypatch.setattr(s3_upload, "PARTS_OF_A_SIZE", 2)
+    data = os.urandom(33 << 20)
+    sent = requests(storage, monkeypatch)
+
+    def write(file: IO[bytes]) -> None:
+        file.write(data[:3])
+        file.write(memoryview(data)[3:])
+        assert file.tell() == len(data)
+
+    assert storage.put_all([("data/x", write), ("data/y", sends(b"y"))]) == [None, None]
+    assert sent.count("upload_part") == 5  # of 5, 5, 10, 10 and 3 MB
+    assert bytes(storage.read("data/x")) == data
+    storage._cache.forget("data/x")
+    assert bytes(storage.read("data/x")) == data
+    assert not list(tmp_path.joinpath("store-cache").rglob(".new-*"))
+    del sent[:]
+    assert storage.put_all([("data/x", sends(data))])[0] is not None
+    assert sent == ["head_object"]
+
+
+@pytest.mark.parametrize("fails", ["the writer", "a part", "the end"])
+def test_a_large_object_that_fails_leaves_nothing(
+    seaweedfs: ObjectStore, s3: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fails: str
+) -> None:
+    monkeypatch.setattr(s3_upload, "PART_BYTES", 5 << 20)
+    storage = S3Storage(s3)
+    call = storage._fs._call_s3
+
+    async def fail(method: str, *args: object, **kwargs: object) -> object:
+        if method == {"a part": "upload_part", "the end": "complete_multipart_upload"}.get(fails):
+            raise OSError(5, "it was not to be")
+        return await call(method, *args, **kwargs)
+
+    def write(file: IO[bytes]) -> None:
+        file.write(bytes(11 << 20))
+        if fails == "the writer":
+            raise RuntimeError("it was not to be")
+
+    monkeypatch.setattr(storage._fs, "_call_s3", fail)
+    with pytest.raises((StorageError, RuntimeError), match="it was not to be"):
+        storage.put("data/x", write)
+    assert list(storage.keys("")) == []
+    assert storage.clean(time.time() + 3600) == (0, 0)
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
 
 
 def test_small_objects_go_many_at_a_time(storage: S3Storage) -> None:
