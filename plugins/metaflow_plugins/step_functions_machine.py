@@ -61,7 +61,7 @@ class Machine:
                 },
                 **states["States"],
                 FINISH: self._finish(),
-                FAILED: {"Type": "Fail", "ErrorPath": "$.failure.Error", "CausePath": "$.failure.Cause"},
+                FAILED: {"Type": "Fail", "Error": "RunFailed", "CausePath": "$.failure.Cause"},
             },
         }
         if self._plan.workflow_timeout is not None:

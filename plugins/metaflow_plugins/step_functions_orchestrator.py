@@ -13,7 +13,7 @@ from metaflow_core import settings
 from metaflow_core.errors import CommandException
 from metaflow_core.hookspecs import hookimpl
 
-from metaflow_plugins.step_functions_names import NAME
+from metaflow_plugins.step_functions_names import NAME, RESULTS
 
 if TYPE_CHECKING:
     import click
@@ -36,6 +36,27 @@ def open_orchestrator(name: str) -> Orchestrator | None:
 @hookimpl
 def orchestrator_names() -> Sequence[str]:
     return [NAME]
+
+
+@hookimpl
+def publish_result(place: str, run_id: str, step: str, path: str, result: Mapping[str, Any]) -> bool | None:
+    if not place.startswith(RESULTS):
+        return None
+    from metaflow_plugins.step_functions_results import write_result
+
+    table, _, flow = place.removeprefix(RESULTS).partition("/")
+    write_result(table, flow, run_id, step, path, result)
+    return True
+
+
+@hookimpl
+def publish_event(orchestrator: str, event: Mapping[str, Any]) -> bool | None:
+    if orchestrator != NAME:
+        return None
+    from metaflow_plugins.step_functions_results import put_event
+
+    put_event(event)
+    return True
 
 
 class StepFunctions:

@@ -8,25 +8,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from metaflow_core.errors import MetaflowException
-from metaflow_core.hookspecs import hookimpl
 
-from metaflow_plugins.step_functions_names import KEY, NAME
+from metaflow_plugins.aws_calls import clients, explained
+from metaflow_plugins.step_functions_names import KEY, PAGE
 
-SCHEME = "dynamodb://"
 SOURCE = "metaflow"  # of events, as EventBridge says it
 # A state of Step Functions takes 256 KB, so that many indices are about 200 KB.
 MOST_SPLITS = 35_000
 KEPT_SECONDS = 400 * 86_400  # an execution may take a year
 
 
-@hookimpl
-def publish_result(place: str, run_id: str, step: str, path: str, result: Mapping[str, Any]) -> bool | None:
-    """``place`` is ``dynamodb://TABLE/FLOW``."""
-    if not place.startswith(SCHEME):
-        return None
-    from metaflow_plugins.aws_calls import clients, explained
-
-    table, _, flow = place.removeprefix(SCHEME).partition("/")
+def write_result(table: str, flow: str, run_id: str, step: str, path: str, result: Mapping[str, Any]) -> None:
+    """Write what the state machine reads next."""
     item = {KEY: {"S": f"{flow}/{run_id}/{step}/{path}"}, "ttl": {"N": str(int(time.time()) + KEPT_SECONDS)}}
     if "num_splits" in result:
         count = result["num_splits"]
@@ -38,22 +31,16 @@ def publish_result(place: str, run_id: str, step: str, path: str, result: Mappin
         item["indices"] = {"S": json.dumps(list(range(count)), separators=(",", ":"))}
     if "next" in result:
         item["next"] = {"S": result["next"]}
-    with explained(f"What follows step {step} can't be written to the table {table}", "docs/step-functions.md"):
-        (table_client,) = clients(["dynamodb"], "AWS Step Functions", "Amazon DynamoDB can't be used")
-        table_client.put_item(TableName=table, Item=item)
-    return True
+    (tables,) = clients(["dynamodb"], "AWS Step Functions", "Amazon DynamoDB can't be used")
+    with explained(f"What follows step {step} can't be written to the table {table}", PAGE):
+        tables.put_item(TableName=table, Item=item)
 
 
-@hookimpl
-def publish_event(orchestrator: str, event: Mapping[str, Any]) -> bool | None:
-    if orchestrator != NAME:
-        return None
-    from metaflow_plugins.aws_calls import clients, explained
-
-    with explained("the event can't be put on the bus of Amazon EventBridge", "docs/step-functions.md"):
-        (bus,) = clients(["events"], "AWS Step Functions", "Amazon EventBridge can't be used")
-        entry = {"Source": SOURCE, "DetailType": event["name"], "Detail": json.dumps(event["payload"])}
+def put_event(event: Mapping[str, Any]) -> None:
+    """Put the event on the default bus of EventBridge."""
+    (bus,) = clients(["events"], "AWS Step Functions", "Amazon EventBridge can't be used")
+    entry = {"Source": SOURCE, "DetailType": event["name"], "Detail": json.dumps(event["payload"])}
+    with explained("The event can't be put on the bus of Amazon EventBridge", PAGE):
         answer = bus.put_events(Entries=[entry])
     if answer.get("FailedEntryCount"):
         raise MetaflowException(f"Amazon EventBridge has refused it: {answer['Entries'][0].get('ErrorMessage')}.")
-    return True

@@ -14,10 +14,9 @@ from metaflow_core.errors import CommandException, MetaflowException, MetaflowNo
 from metaflow_plugins.aws_calls import clients, code_of, explained
 from metaflow_plugins.batch_driver import register
 from metaflow_plugins.batch_job import StepJob
-from metaflow_plugins.step_functions_names import machine_name, rule_prefix
+from metaflow_plugins.step_functions_names import PAGE, machine_name, rule_prefix
 from metaflow_plugins.step_functions_rules import TARGET, Rule, rules_of
 
-PAGE = "docs/step-functions.md"
 TAG = "metaflow:deployment"  # of a state machine: whose it is
 STATUSES = {
     "RUNNING": "running",

@@ -1,7 +1,7 @@
 """What moto's interpreter of state machines lacks of AWS Step Functions and EventBridge, for the server of tests.
 
-Its service tasks pass parameters on as they stand in the machine, and Step Functions spells them in its own way; a job of
-Batch goes on when its execution is stopped; a rule starts no execution.
+Its service tasks pass parameters on as they stand in the machine, and Step Functions spells them in its own way; a job
+of Batch goes on when its execution is stopped; a rule starts no execution.
 """
 
 from __future__ import annotations
