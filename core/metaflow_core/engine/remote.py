@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 # Settings that hold for the machine on which they were made.
 OF_A_MACHINE = {"LAUNCHER", "TASK_MEMORY_LIMIT", "COLOR", "ENFORCE_RESOURCES"}
-OF_A_PLACE = ("AIRFLOW_", "BATCH_", "DASK_", "ECS_", "EVENTS_", "KUBERNETES_", "SFN_")  # of those that say where tasks are sent
+# Of those that say where tasks are sent.
+OF_A_PLACE = ("BATCH_", "DASK_", "ECS_", "KUBERNETES_")  # of those that say where tasks are sent
+OF_AN_ORCHESTRATOR = ("AGENT_", "AIRFLOW_", "ARGO_", "EVENTS_", "SFN_")  # of those that say where flows are deployed
 
 
 def remote_steps(flow: FlowDef, with_packages: Collection[str] = ()) -> dict[str, dict[str, JobNeeds]]:
