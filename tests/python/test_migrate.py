@@ -213,3 +213,28 @@ def look_at_ids(url: str) -> list[str]:
         return [row[0] for row in backend.db.execute("SELECT id FROM runs ORDER BY pk")]
     finally:
         backend.close()
+
+
+def test_production_tokens_arrive_and_who_had_them_has_them_there(metaflow: Run, toy: Path, team_database: str) -> None:
+    """What is deployed again there stays in its namespace. A name that has a token there already keeps that."""
+
+    def create(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "shop.py", "toy", "create", *words]
+        return subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, check=False)
+
+    def token(done: subprocess.CompletedProcess[str]) -> str:
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split("production:")[1].split()[0]
+
+    there = {"METAFLOW_METADATA_URL": team_database}
+    create()
+    latest = token(create("--generate-new-token"))
+    assert metaflow("migrate", "--to", team_database).returncode == 0
+    assert token(create(**there)) == latest
+    stranger = create(**there, METAFLOW_USER="bob", METAFLOW_HOME=str(toy.parent / "bob"))
+    assert "was deployed by tester" in stranger.stderr
+    # Afterwards the name goes on there, and what is copied again does not take it back.
+    newest = token(create("--generate-new-token", **there))
+    create("--generate-new-token")
+    assert metaflow("migrate", "--to", team_database).returncode == 0
+    assert token(create(**there)) == newest

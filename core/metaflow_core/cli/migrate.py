@@ -7,8 +7,9 @@ import sys
 import click
 
 from metaflow_core.cli.status import has_database
+from metaflow_core.engine.remote import without_password
 from metaflow_core.errors import CommandException
-from metaflow_core.metadata.backend import open_backend
+from metaflow_core.metadata.backend import Backend, open_backend
 from metaflow_core.names import masked
 
 MOST_NAMES = 10
@@ -20,6 +21,8 @@ MOST_NAMES = 10
 @click.argument("flows", nargs=-1, metavar="[FLOW]...")
 def migrate(to: str, datastore: str | None, flows: tuple[str, ...]) -> None:
     """Copy runs into another metadata database, with ids, tags, the history of tags, results and logs.
+
+    Production tokens are copied too, so a flow that is deployed again there stays in its namespace.
 
     Without FLOW the runs of all flows. Nothing is changed here. Interrupted, it goes on when called again: what is
     there already is not copied twice. In the end all that was copied is read again and compared.
@@ -50,6 +53,7 @@ def migrate(to: str, datastore: str | None, flows: tuple[str, ...]) -> None:
         _progress("copied", number, len(plan.missing))
     every = [*plan.there, *plan.missing]
     copying.copy_reads(source.db, target.db, every)
+    _keep_tokens(here, there, copying.copy_tokens(source.db, target.db, flows))
     counts = copying.compare(source, target, every, lambda number: _progress("compared", number, len(every)))
     _progress("", 0, 0)
     click.echo(
@@ -61,6 +65,17 @@ def migrate(to: str, datastore: str | None, flows: tuple[str, ...]) -> None:
         click.echo(f"Still running, so not copied: {_some(plan.going)}. Repeat the command when they have ended.")
     for backend in (here, there):
         backend.close()
+
+
+def _keep_tokens(here: Backend, there: Backend, names: list[str]) -> None:
+    """Who may deploy here may deploy there."""
+    from metaflow_core.deployment import tokens
+
+    before, after = without_password(here.metadata_url), without_password(there.metadata_url)
+    for name in names:
+        token = tokens.load_token(before, name)
+        if token is not None and tokens.load_token(after, name) is None:
+            tokens.save_token(after, name, token)
 
 
 def _progress(what: str, number: int, of: int) -> None:

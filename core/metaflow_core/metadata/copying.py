@@ -26,7 +26,7 @@ from metaflow_core.values.encoded import Encoded
 # Where each table is dealt with. A watcher is about what happens from now on, so watchers begin anew. What is deployed
 # knows where its database is, so it has to be deployed again; under the tokens of before.
 COPIED = {"flows", "graphs", "runs", "run_tags", "tag_events", "tasks", "task_parents", "attempts", "contents"} | {
-    *("artifacts", "split_items", "task_metadata", "run_values", "artifact_reads", "texts")
+    *("artifacts", "split_items", "task_metadata", "run_values", "artifact_reads", "texts", "production_tokens")
 }
 NOT_COPIED = {"watchers", "watched_events", "deployments"}
 _SCALARS = ("null", "bool", "int", "float", "str")
@@ -125,6 +125,22 @@ def copy_reads(source: Database, target: Database, runs: Sequence[Known]) -> Non
             )
 
 
+def copy_tokens(source: Database, target: Database, flows: Sequence[str]) -> list[str]:
+    """Copy the production tokens of these flows (none: of all). The names of deployments to which they belong.
+
+    A name that has a token of its own there keeps that: who deploys there decides.
+    """
+    here, there = _tokens(source), _tokens(target)
+    copied = []
+    for name, rows in here.items():
+        known = {row[0] for row in there.get(name, [])}
+        if (flows and name.rpartition(".")[2] not in flows) or known - {row[0] for row in rows}:
+            continue
+        _insert_tokens(target, name, [row for row in rows if row[0] not in known])
+        copied.append(name)
+    return copied
+
+
 def compare(source: Place, target: Place, runs: Sequence[Known], told: Callable[[int], None]) -> dict[str, int]:
     """Look at everything that was copied. How much there is; ``MetadataError`` when anything differs."""
     counts = {"runs": 0, "tasks": 0, "artifacts": 0, "objects": 0}
@@ -153,6 +169,25 @@ def compare(source: Place, target: Place, runs: Sequence[Known], told: Callable[
         told(number)
     counts["objects"] = len(seen)
     return counts
+
+
+def _tokens(db: Database) -> dict[str, list[Row]]:
+    """The production tokens by the name of the deployment, the oldest first."""
+    found: dict[str, list[Row]] = {}
+    for name, *row in db.execute("SELECT name, token, owner, created_at FROM production_tokens ORDER BY pk"):
+        found.setdefault(name, []).append(tuple(row))
+    return found
+
+
+@repeated
+def _insert_tokens(db: Database, name: str, rows: Sequence[Row]) -> None:
+    with db.transaction():
+        for token, owner, created_at in rows:
+            db.execute(
+                "INSERT INTO production_tokens (name, token, owner, created_at) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (token) DO NOTHING",
+                (name, token, owner, created_at),
+            )
 
 
 @repeated
