@@ -284,7 +284,6 @@ SETTINGS: dict[str, Setting] = {
             None,
             "Provider of sources of @secrets that name none, such as aws-secrets-manager.",
         ),
-        Setting("ARGO_EVENTS_WEBHOOK_URL", "text", None, "Where ArgoEvent publishes: the webhook of Argo Events."),
         Setting("DEFAULT_SECRETS_ROLE", "text", None, "Role with which @secrets fetches when none is given."),
         Setting(
             "AWS_SECRETS_MANAGER_DEFAULT_REGION",

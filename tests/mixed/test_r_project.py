@@ -63,7 +63,7 @@ def test_what_is_refused(run_r: Any, r_project: Path) -> None:
     (r_project / "steps.py").write_text(STEPS)
     for decorators, options, says in (
         ('project(name = "Big Idea")', [], "For example: big_idea"),
-        ("project()", [], "@project on flow ProjectFlow needs the name of the project."),
+        ("project()", [], "needs the name of the project."),
         ('project(nmae = "p")', [], "Did you mean `name`?"),
         ('project(name = "p"), project(name = "q")', [], "stands there twice"),
         ('schedule(hourly = TRUE, cron = "0 0 * * *")', [], "says hourly and cron"),
