@@ -113,9 +113,11 @@ missing_for_rpy2() {
     [ -e "$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ] || echo "python$version-dev"
 }
 
-# What only tests need: the locales that some of them make, and a database server that they start by themselves.
+# What only tests need: the locales that some of them make, a database server that they start by themselves, and git,
+# to which they compare what we do without it.
 missing_for_tests() {
     [ -n "$r_tests" ] || return 0
+    command -v git >/dev/null || echo git
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || echo postgresql
     # shellcheck disable=SC2086
     missing_in_r $r_tests

@@ -624,10 +624,15 @@ def test_code_on_the_command_line(project: Path, run_flow: Any, metaflow: Any) -
     (root / "model.rds").write_bytes(b"\0\2")
     assert "Binary files a/model.rds and b/model.rds differ" in metaflow("diff", "TrainFlow/1", cwd=root).stdout
     (root / "model.rds").write_bytes(b"\0\1")
-    if shutil.which("git"):
-        subprocess.run(["git", "apply", "-"], input=patch, text=True, cwd=root, check=True)
-        (root / "notes.txt").unlink()
-        assert {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
+    (root / "notes.txt").unlink()
+    programs = [program for program in (["git", "apply", "-"], ["patch", "-p1"]) if shutil.which(program[0])]
+    for number, program in enumerate(programs):
+        copy = shutil.copytree(root, project / f"copy{number}")
+        subprocess.run(program, input=patch, text=True, cwd=copy, check=True)
+        assert {path.relative_to(copy): path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+    (root / "lib" / "new\tone.py").unlink()
+    assert metaflow("pull", "TrainFlow/1", "--dir", "work", "--overwrite").returncode == 0
+    assert {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
     run_flow(put(script, FLOW.replace("pass", "print(1)")), "run", "--package-code")
     runs = metaflow("diff-runs", "TrainFlow/1", "TrainFlow/2")
     assert "-        pass\n+        print(1)\n" in runs.stdout
