@@ -1,4 +1,4 @@
-"""Kills at random instants, over many runs: ``make chaos``. What each round checks is in docs/reliability.md.
+"""Kills, cuts and jumps at random instants, over many runs: ``make chaos``. docs/reliability.md has what is checked.
 
 The instants are fractions of an undisturbed run's time, from a seed. A round that goes wrong shows its seed and output,
 and the others go on. At the end a table tells how many kills of what there were, and what followed.
@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import random
 import re
+import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faulty_proxy import every, faulty_proxy
 from integrity import problems
 from metaflow import Flow, namespace
 from metaflow.exception import MetaflowNotFound
@@ -33,7 +36,7 @@ from metaflow import FlowSpec, IMPORTS step
 class ChaosFlow(FlowSpec):
     @step
     def start(self):
-        self.items = list(range(8))
+        self.items = list(range(5))
         self.shared = random.Random(0).randbytes(200_000)
         self.next(self.work, foreach="items")
 
@@ -57,11 +60,12 @@ class ChaosFlow(FlowSpec):
 if __name__ == "__main__":
     ChaosFlow()
 """
-EXPECTED = sum(random.Random(item).randbytes(20_000)[0] + 200_000 for item in range(8))
+EXPECTED = sum(random.Random(item).randbytes(20_000)[0] + 200_000 for item in range(5))
 KINDS = [
-    *("local-driver", "local-launcher", "local-task", "local-full_disk"),
+    *("local-driver", "local-launcher", "local-task", "local-full_disk", "local-clock"),
     *("team-driver", "team-launcher", "team-task", "team-database", "team-store", "team-full_cache"),
-    *("dask-driver", "dask-worker"),
+    *("team-cut_store", "team-cut_database"),
+    *("dask-driver", "dask-worker", "dask-scheduler"),
 ]
 
 
@@ -141,9 +145,9 @@ class Round:
         self.folder, self.team, self.cluster = folder, team, cluster
         self.took = 0.0
 
-    def run(self, command: str) -> subprocess.Popen[str]:
+    def run(self, command: str, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "flow.py", command],
+            [sys.executable, "flow.py", command], env={**os.environ, **environment},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
 
@@ -163,7 +167,10 @@ class Round:
         if not self.strike(process):
             self.ended(process)
             return "missed"
-        output = self.ended(process)
+        return self.followed(process, self.ended(process), before)
+
+    def followed(self, process: subprocess.Popen[str], output: str, before: Any) -> str:
+        """What became of a run that was disturbed; unless it completed, it is resumed."""
         if "Traceback" in output:
             raise Wrong(f"a traceback:\n{output}")
         if process.returncode == 0:
@@ -187,6 +194,47 @@ class Round:
             raise Wrong(f"{finished} tasks had finished; {output}\nresume ends with {again.returncode}:\n{said}")
         self.check()
         return "resumed"
+
+    def play_with_cuts(self) -> str:
+        """A network that cuts and delays; it is mended before what failed is resumed."""
+        assert self.team is not None
+        name = "METAFLOW_METADATA_URL" if self.victim == "cut_database" else "METAFLOW_S3_ENDPOINT_URL"
+        address = os.environ[name]
+        port = self.team.database.port if self.victim == "cut_database" else int(address.rpartition(":")[2])
+        plan = every(self.chance.choice([2, 3, 5]), self.chance.randrange(10**9), self.chance.choice([500, 20_000]))
+        with faulty_proxy(port, plan, self.chance.choice([0.0, 0.0, 0.003])) as proxy:
+            output = self.ended(process := self.run("run", **{name: address.replace(f":{port}", f":{proxy.port}")}))
+        if not proxy.cuts:
+            return "missed"
+        return self.followed(process, output, None)
+
+    def play_with_clock(self, duration: float) -> str:
+        """The time of day jumps, by up to a day, once or twice: the run does not notice."""
+        library, offset = self.folder / "clock.so", self.folder / "clock"
+        compiler = shutil.which("cc") or shutil.which("gcc")
+        if compiler is None:
+            raise Wrong("a clock that jumps needs a C compiler")
+        source = Path(__file__).with_name("jumping_clock.c")
+        subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source], check=True)
+        offset.write_bytes(bytes(8))
+        process = self.run("run", LD_PRELOAD=str(library), CHAOS_CLOCK=str(offset))
+        for _ in range(self.chance.choice([1, 2])):
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(self.chance.uniform(0.1, 0.8) * duration)
+            if process.poll() is not None:
+                self.ended(process)
+                return "missed"
+            seconds = self.chance.choice([-1, 1]) * self.chance.choice([3, 90, 3700, 86_400])
+            with open(offset, "r+b") as file:
+                file.write(struct.pack("l", seconds))
+            run = latest()
+            if run is not None and abs(seconds) == 3 and run.status not in ("running", "completed"):
+                raise Wrong(f"a run that lives counts as {run.status}")
+        output = self.ended(process)
+        if process.returncode:
+            raise Wrong(f"the run ends with {process.returncode}:\n{output}")
+        self.check()
+        return "completed"
 
     def ended(self, process: subprocess.Popen[str]) -> str:
         try:
@@ -219,6 +267,9 @@ class Round:
                     return kill(self.chance.choice(tasks))
                 time.sleep(0.002)
             return False
+        if self.victim == "scheduler":
+            self.cluster.restart_scheduler()
+            return True
         if self.victim == "worker":
             alive = [one for one in self.cluster.workers if one.poll() is None]
             self.cluster.kill(self.chance.choice(alive))
@@ -261,6 +312,10 @@ def play(kind: str, seed: str, folder: Path, team: Team, cluster: Any, monkeypat
     if victim == "full_cache":
         with small_disk(folder / "cache", one.chance.randrange(4, 400)):
             return one.play(duration)
+    if victim == "clock":
+        return one.play_with_clock(duration)
+    if victim in ("cut_store", "cut_database"):
+        return one.play_with_cuts()
     if victim == "full_disk":
         with small_disk(folder / ".metaflow", one.chance.randrange(100, 1000)):
             process = one.run("run")

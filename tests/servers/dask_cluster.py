@@ -22,11 +22,25 @@ class DaskCluster:
         self._stack = stack
         (port,) = free_ports(1)
         self.address = f"tcp://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port)]
-        self.scheduler = stack.enter_context(
-            server([*command, "--no-dashboard"], folder / "scheduler.log", lambda: listens(port))
-        )
+        self._port = port
+        self.start_scheduler()
         self.workers: list[subprocess.Popen[bytes]] = []
+
+    def start_scheduler(self) -> None:
+        command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1"]
+        command += ["--port", str(self._port), "--no-dashboard"]
+        self.scheduler = self._stack.enter_context(
+            server(command, self._folder / "scheduler.log", lambda: listens(self._port))
+        )
+
+    def restart_scheduler(self) -> None:
+        """Kill it, and its workers, which end without one; then begin anew at the same address."""
+        alive = [one for one in self.workers if one.poll() is None]
+        for process in (self.scheduler, *alive):
+            self.kill(process)
+        self.start_scheduler()
+        for _ in alive:
+            self.start_worker(2)
 
     def start_worker(
         self, threads: int = 2, environment: Mapping[str, str] | None = None, *options: str
