@@ -126,11 +126,17 @@ def compile_plan(flow: FlowDef, backend: Backend, request: Request) -> tuple[Dep
         workflow_timeout=request.workflow_timeout,
         exit_hooks=any(decorator.name == "exit_hook" for decorator in flow.decorators),
         has_secrets=any(d.name == "secrets" for step in flow for d in step.decorators),
-        variables=elsewhere_variables(backend),
+        variables=_variables(backend),
     )
     plan.program = json.dumps(_program(flow, request, None))
     orchestrator.check(plan, request.options)
     return plan, given
+
+
+def _variables(backend: Backend) -> dict[str, str]:
+    found = elsewhere_variables(backend, sends_on=True)
+    found.pop("METAFLOW_PRODUCTION_TOKEN", None)  # who deploys from a task of another deployment has it
+    return found
 
 
 def deploy(flow: FlowDef, backend: Backend, request: Request) -> Outcome:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 # Settings that hold for the machine on which they were made.
 OF_A_MACHINE = {"LAUNCHER", "TASK_MEMORY_LIMIT", "COLOR", "ENFORCE_RESOURCES"}
-# Of those that say where tasks are sent.
 OF_A_PLACE = ("BATCH_", "DASK_", "ECS_", "KUBERNETES_")  # of those that say where tasks are sent
 OF_AN_ORCHESTRATOR = ("AGENT_", "AIRFLOW_", "ARGO_", "EVENTS_", "SFN_")  # of those that say where flows are deployed
 
@@ -137,12 +136,16 @@ def _describe(
     return job
 
 
-def elsewhere_variables(backend: Backend) -> dict[str, str]:
+def elsewhere_variables(backend: Backend, sends_on: bool = False) -> dict[str, str]:
+    """The settings that hold on other machines, as environment variables. No password is among them.
+
+    ``sends_on``: tasks there may be sent on to another place.
+    """
     found = {}
     for setting in settings.SETTINGS.values():
         if setting.bootstrap or setting.type == "path" or setting.name in OF_A_MACHINE:
             continue
-        if setting.name.startswith(OF_A_PLACE):
+        if setting.name.startswith(OF_AN_ORCHESTRATOR) or (setting.name.startswith(OF_A_PLACE) and not sends_on):
             continue
         if settings.origin(setting.name) != "default":
             found[setting.variable] = str(settings.get(setting.name))
