@@ -25,7 +25,7 @@ class ReadCache:
         from blake3 import blake3
 
         self._top = settings.get("STORE_CACHE")
-        self._limit = settings.get("STORE_CACHE_SIZE") << 20
+        self._limit: int = settings.get("STORE_CACHE_SIZE") << 20
         self._folder = os.path.join(self._top, blake3(url.encode()).hexdigest()[:16])
         self._new_bytes = self._new_files = 0
 
@@ -74,7 +74,7 @@ class ReadCache:
         """Whether a copy of so many bytes would be kept."""
         return size <= self._limit // 2
 
-    def keep_bytes(self, key: str, content: bytes | bytearray) -> None:
+    def keep_bytes(self, key: str, content: bytes) -> None:
         """Make a copy of a whole object, where there is room for one."""
         if not self.takes(len(content)):
             return

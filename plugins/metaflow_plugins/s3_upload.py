@@ -60,7 +60,7 @@ class Upload(io.RawIOBase):
         self._place = storage.place(key)
         self._cache = None if key.startswith(LOGS) else cache
         self._size = 0
-        self._full = bytearray()  # what the next request will send
+        self._full = io.BytesIO()  # what the next request will send
         self._id: str | None = None  # of an upload in parts
         self._parts: list[Future[Any]] = []
         self._end: Future[float | None] | None = None
@@ -80,11 +80,11 @@ class Upload(io.RawIOBase):
         self._size += size
         while len(rest) and self._found is None:
             # The last part goes with `finish`, as only then it is known whether there are several.
-            room = self._part_bytes() - len(self._full)
+            room = self._part_bytes() - self._full.tell()
             if room == 0:
                 self._send_part()
                 continue
-            self._full += rest[:room]
+            self._full.write(rest[:room])
             rest = rest[room:]
         return size
 
@@ -95,9 +95,8 @@ class Upload(io.RawIOBase):
         if self._id is None:
             self._begin_parts()
         if self._found is not None:
-            self._full = bytearray()
             return
-        part, self._full = self._full, bytearray()
+        part, self._full = self._full.getvalue(), io.BytesIO()
         self._add_to_copy(part)
         size, number = len(part), len(self._parts) + 1
         self._room.take(size)
@@ -120,7 +119,7 @@ class Upload(io.RawIOBase):
             with suppress(OSError):
                 self._copy = self._copies.enter_context(self._cache.new_file())
 
-    def _add_to_copy(self, part: bytearray) -> None:
+    def _add_to_copy(self, part: bytes) -> None:
         if self._copy is not None and self._cache is not None:
             try:
                 if not self._cache.takes(self._size):
@@ -137,10 +136,9 @@ class Upload(io.RawIOBase):
         if self._found is not None:
             return
         if self._id is None:
-            size = len(self._full)
-            self._room.take(size)
-            self._end = self._storage.later(self._put(self._full))
-            self._end.add_done_callback(lambda _: self._room.give(size))
+            self._room.take(self._size)
+            self._end = self._storage.later(self._put(self._full.getvalue()))
+            self._end.add_done_callback(lambda _: self._room.give(self._size))
         else:
             self._send_part()
             self._end = self._storage.later(self._put_together())
@@ -156,7 +154,7 @@ class Upload(io.RawIOBase):
         found = self._storage.result(self._end)
         if found is None and self._cache is not None:
             if self._id is None:
-                self._cache.keep_bytes(self._key, self._full)
+                self._cache.keep_bytes(self._key, self._full.getvalue())
             elif self._copy is not None:
                 with suppress(OSError):
                     self._copy[0].flush()
@@ -180,7 +178,7 @@ class Upload(io.RawIOBase):
 
     # --- in the event loop -------------------------------------------------------------------------------------------
 
-    async def _put(self, content: bytearray) -> float | None:
+    async def _put(self, content: bytes) -> float | None:
         return await self._create("put_object", Body=content, **self._place)
 
     async def _put_together(self) -> float | None:
