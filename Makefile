@@ -9,7 +9,7 @@ SHELL = /bin/sh
 bin = .venv/bin
 inputs = pyproject.toml constraints.txt tools/setup.sh core/metaflow_core/__init__.py $(wildcard DESCRIPTION NAMESPACE R/*.R)
 
-.PHONY: setup demo test bench chaos lint check-r docs compat clean help
+.PHONY: setup demo test test-orchestrators bench chaos lint check-r docs compat clean help
 
 # Stamps: an environment is made again when one of its inputs is newer. The larger one serves for the smaller one too.
 # They hold the path of the checkout, because an environment can't be moved.
@@ -29,7 +29,12 @@ demo: .venv/.run ## Run an example in Python and R, and read its result
 
 test: .venv/.dev ## Run the tests; ARGS="tests/python -k resume" selects
 	@echo "==> Testing"
-	@$(bin)/python -m pytest -n auto $(ARGS)
+	@$(bin)/python -m pytest -n auto -m "not orchestrators" $(ARGS)
+
+test-orchestrators: .venv/.dev ## Run flows on real orchestrators, for half an hour; ARGS="-k airflow" selects
+	@tools/setup_orchestrators.sh
+	@echo "==> Testing orchestrators"
+	@$(bin)/python -m pytest -n 0 tests/orchestrators $(ARGS)
 
 bench: .venv/.dev ## Measure beside released Metaflow, into docs/benchmarks.md; ARGS=--quick takes ten minutes
 	@echo "==> Measuring"
@@ -64,4 +69,4 @@ clean: ## Remove .venv and everything that was built
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 20
