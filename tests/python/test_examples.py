@@ -127,6 +127,22 @@ def test_a_loop_in_r(run_r: RunFlow) -> None:
     assert "best degree: 2 after 2 turns" in run_r(EXAMPLES / "switch.R", "run", "--most", "2").stdout
 
 
+def test_each_branch_of_a_project_writes_elsewhere(run_flow: RunFlow) -> None:
+    for options, branch, table in (
+        ([], "user.tester", "forecasts_user_tester"),
+        (["--branch", "better_version"], "test.better_version", "forecasts_test_better_version"),
+        (["--production"], "prod", "forecasts"),
+    ):
+        ran = run_flow(EXAMPLES / "project_flow.py", *options, "run")
+        assert f"example_project.{branch}.ProjectFlow writes to {table}\n" in ran.stdout
+
+
+def test_a_project_in_r(run_r: RunFlow) -> None:
+    ran = run_r(EXAMPLES / "project_flow.R", "--branch", "better_version", "run")
+    assert "project branch: test.better_version" in ran.stdout
+    assert "example_project.test.better_version.ProjectFlow writes to forecasts_test_better_version" in ran.stdout
+
+
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
 def test_every_example_passes_its_check_and_describes_itself(
     example: Path, run_flow: RunFlow, request: pytest.FixtureRequest
