@@ -217,6 +217,13 @@ SETTINGS: dict[str, Setting] = {
         Setting("AIRFLOW_USER", "text", None, "Your name in Airflow."),
         Setting("AIRFLOW_PASSWORD", "text", None, "Your password in Airflow. Better in the environment than in a file."),
         Setting("AIRFLOW_TOKEN", "text", None, "A token of Airflow's REST API, instead of name and password."),
+        Setting(
+            "AGENT_MISFIRE_GRACE",
+            "float",
+            3600.0,
+            "By how many seconds `metaflow agent` may be late for a scheduled run; later, it is left out.",
+            minimum=1,
+        ),
         Setting("DURABLE_WRITES", "bool", False, "Whether artifacts survive a power cut: wait for the disk at each."),
         Setting("LAUNCHER", "text", "fork", "How a local task's process starts.", choices=("fork", "spawn")),
         Setting(

@@ -49,6 +49,7 @@ COMMANDS = {
     "paths": "metaflow_core.cli.node:paths_command",
     "finish": "metaflow_core.cli.node:finish_command",
     "step-functions": ORCHESTRATOR,
+    "deployed-run": "metaflow_core.cli.deployed_run:deployed_run_command",
     "argo-workflows": ORCHESTRATOR,
     "airflow": ORCHESTRATOR,
     "local": ORCHESTRATOR,

@@ -15,11 +15,13 @@ from metaflow_core.names import near
 
 # Imported when asked for, so that one command does not wait for what another one needs.
 COMMANDS = {
+    "agent": "metaflow_core.cli.agent:agent",
     "code": "metaflow_core.cli.code:code",
     "configure": "metaflow_core.cli.configure:configure",
     "diff": "metaflow_core.cli.diff:diff",
     "doctor": "metaflow_core.cli.doctor:doctor",
     "gc": "metaflow_core.cli.gc:gc",
+    "events": "metaflow_core.cli.events:events",
     "lineage": "metaflow_core.cli.lineage:lineage",
     "migrate": "metaflow_core.cli.migrate:migrate",
     "namespaces": "metaflow_core.cli.namespaces:namespaces",

@@ -72,9 +72,9 @@ def node_command(
 ) -> int:
     """Run one attempt of the task that is due, and tell what follows."""
     flow = context.flow
-    row, run_id = _of(context, deployment, run_id, run_key)
+    row, run_id = deployment_of(context, deployment, run_id, run_key)
     given = row.given
-    _prepare(context, row)
+    prepare_deployed(context, row)
     if step not in flow:
         raise CommandException(f"There is no step {step!r}. {advise(step, flow.steps, 'Steps')}")
     where = parse_path(path)
@@ -96,7 +96,7 @@ def node_command(
     try:
         options.package_code = False  # the run has the package of its deployment
         if flow[step].is_start:
-            values = _parameters(flow, row, parameters, trigger)
+            values = start_values(flow, row, parameters, trigger)
             run = node.start_run(flow, context.backend, options, values, row)
         else:
             run = recording.find_run(context.backend.db, flow.name, run_id)
@@ -120,8 +120,8 @@ def paths_command(
     context: FlowContext, step: str, result: str | None, deployment: int, run_id: str | None, run_key: str | None
 ) -> int:
     """Tell at which paths a step is due."""
-    row, run_id = _of(context, deployment, run_id, run_key)
-    _prepare(context, row)
+    row, run_id = deployment_of(context, deployment, run_id, run_key)
+    prepare_deployed(context, row)
     run = recording.find_run(context.backend.db, context.flow.name, run_id)
     paths = Nodes(context.flow, context.backend.db, run).paths(step)
     found = ["/".join(map(str, path)) for path in paths]
@@ -135,14 +135,14 @@ def paths_command(
 @click.pass_obj
 def finish_command(context: FlowContext, deployment: int, run_id: str | None, run_key: str | None, status: str) -> int:
     """Record how a run has ended, and call the exit hooks, unless that was done."""
-    row, run_id = _of(context, deployment, run_id, run_key)
-    _prepare(context, row)
+    row, run_id = deployment_of(context, deployment, run_id, run_key)
+    prepare_deployed(context, row)
     run = recording.find_run(context.backend.db, context.flow.name, run_id)
     node.end_run(context.flow, context.backend, run, status, row.given)
     return 0
 
 
-def _of(context: FlowContext, pk: int, run_id: str | None, run_key: str | None) -> tuple[DeploymentRow, str]:
+def deployment_of(context: FlowContext, pk: int, run_id: str | None, run_key: str | None) -> tuple[DeploymentRow, str]:
     """The deployment, whose identity this process takes on, and the id of the run."""
     row = deployment(context.backend.db, pk)
     node.be_of(row)
@@ -155,7 +155,7 @@ def _of(context: FlowContext, pk: int, run_id: str | None, run_key: str | None) 
     return row, run_id
 
 
-def _prepare(context: FlowContext, row: DeploymentRow) -> None:
+def prepare_deployed(context: FlowContext, row: DeploymentRow) -> None:
     """The flow as it was when it was deployed."""
     flow = context.flow
     if flow.configs:
@@ -167,7 +167,7 @@ def _prepare(context: FlowContext, row: DeploymentRow) -> None:
     check_decorators(flow)
 
 
-def _parameters(flow: FlowDef, row: DeploymentRow, text: str | None, trigger: str | None) -> dict[str, Any]:
+def start_values(flow: FlowDef, row: DeploymentRow, text: str | None, trigger: str | None) -> dict[str, Any]:
     """What the run starts with: what was given to it, what an event has brought, and what was found at deployment."""
     from metaflow_core.decorators.project import project_of
     from metaflow_core.deployment.events import parameters_from, triggers_of

@@ -147,13 +147,15 @@ def _trigger(flow: FlowDef, orchestrator: Orchestrator) -> click.Command:
                 {"pathspec": pathspec, "run_id": execution.run_id, "handle": execution.handle, "name": row.name},
             )
         click.echo(
-            f"Started {pathspec} on {orchestrator.title}" + (f", as {execution.handle}." if execution.handle else ".")
+            f"{word} {pathspec} on {orchestrator.title}" + (f", as {execution.handle}." if execution.handle else ".")
         )
         return 0
 
+        word = "Queued" if execution.status == "queued" else "Started"
     return click.Command(
         "trigger",
         params=[*options_for(flow), *own, hidden],
+        _tell_note(execution)
         callback=callback,
         help="Start a run of what is deployed.",
         context_settings={"token_normalize_func": lambda word: word.replace("_", "-")},
@@ -229,7 +231,13 @@ def _status(flow: FlowDef, orchestrator: Orchestrator) -> click.Command:
     def callback(context: FlowContext, /, run_id: str | None, **options: Any) -> int:
         row = _deployed(context, orchestrator)
         if run_id is not None:
-            click.echo(orchestrator.status(deploy.as_deployment(row), _run_id(run_id), options).status)
+            execution = orchestrator.status(deploy.as_deployment(row), _run_id(run_id), options)
+            click.echo(json.dumps(execution._asdict()) if as_json else execution.status)
+            if not as_json:
+                _tell_note(execution)
+            return 0
+        if as_json:
+            click.echo(json.dumps(about(row)))
             return 0
         schedule = row.plan["schedule"]
         lines = {
@@ -259,7 +267,11 @@ def _terminate(flow: FlowDef, orchestrator: Orchestrator) -> click.Command:
         row = _deployed(context, orchestrator)
         _authorize(context, orchestrator, row, "terminate", authorize)
         execution = orchestrator.terminate(deploy.as_deployment(row), _run_id(run_id), options)
-        click.echo(f"{flow.name}/{execution.run_id} is {execution.status}.")
+        if as_json:
+            click.echo(json.dumps(execution._asdict()))
+        else:
+            click.echo(f"{flow.name}/{execution.run_id} is {execution.status}.")
+            _tell_note(execution)
         return 0
 
     params = [click.Argument(["run_id"], metavar="RUN"), _authorize_option(), *own]
@@ -306,6 +318,26 @@ def _authorize(
         given,
         _typed(context, orchestrator.name, command),
         bool(row.plan["is_production"]),
+def _tell_note(execution: Execution) -> None:
+    if execution.note:
+        click.echo(execution.note)
+
+
+def _json_option() -> click.Option:
+    return click.Option(["--json", "as_json"], is_flag=True, help="Print JSON, one object per line.")
+
+
+def about(row: DeploymentRow) -> dict[str, Any]:
+    """What programs are told of a deployment."""
+    facts: dict[str, Any] = {name: getattr(row, name) for name in ("name", "flow", "orchestrator", "owner", "handle")}
+    return {
+        **facts,
+        "created_at": row.created_at / 1e6,
+        "namespace": PRODUCTION + row.token,
+        **{name: row.plan[name] for name in ("schedule", "triggers", "parameters", "project", "branch")},
+    }
+
+
     )
 
 

@@ -19,6 +19,7 @@ class Execution(NamedTuple):
     started_at: float | None = None  # seconds since 1970
     finished_at: float | None = None
     handle: str = ""  # what the orchestrator itself calls it
+    note: str = ""  # a sentence for who asks: why it has failed, or what it waits for
 
 
 class Deployed(NamedTuple):

@@ -73,23 +73,31 @@ def start_run(
     flow: FlowDef, backend: Backend, options: RunOptions, parameters: Mapping[str, Any], deployment: DeploymentRow
 ) -> RunRow:
     """The run, which is created unless it is there: its first node may be started more than once."""
-    from metaflow_core.engine.package import use_package
-    from metaflow_core.metadata.code_packages import StoredPackage
-
     assert options.production is not None
     run_id = options.production.run_id
     with suppress(MetaflowNotFound):
         return recording.find_run(backend.db, flow.name, run_id)
     try:
-        run = create_run(flow, backend, options, parameters)
+        run = create_deployed_run(flow, backend, options, parameters, deployment)
     except Exception:  # of the database, whichever it is: another process may have been quicker
         with suppress(MetaflowNotFound):
             return recording.find_run(backend.db, flow.name, run_id)
         raise
+    tell("run_started", "The run has started", flow_name=flow.name, run_id=run.id)
+    return run
+
+
+def create_deployed_run(
+    flow: FlowDef, backend: Backend, options: RunOptions, parameters: Mapping[str, Any], deployment: DeploymentRow
+) -> RunRow:
+    """Create a run whose code is that of the deployment."""
+    from metaflow_core.engine.package import use_package
+    from metaflow_core.metadata.code_packages import StoredPackage
+
+    run = create_run(flow, backend, options, parameters)
     package = deployment.given.get("package")
     if package:
         use_package(backend, run, StoredPackage(package["key"], package["script"], package["folder"], package["info"]))
-    tell("run_started", "The run has started", flow_name=flow.name, run_id=run.id)
     return run
 
 
@@ -158,22 +166,25 @@ def end_run(flow: FlowDef, backend: Backend, run: RunRow, status: str, given: Ma
     if not recording.end_run_once(backend.db, run.pk, status):
         return
     tell("run_finished", f"The run has ended ({status})", flow_name=flow.name, run_id=run.id, status=status)
-    if status == "completed" and given.get("end_event"):
-        event = {
-            "name": given["end_event"],
-            "id": f"{flow.name}/{run.id}",
-            "type": "run",
-            "payload": {"pathspec": f"{flow.name}/{run.id}"},
-        }
-        try:
-            hook().publish_event(orchestrator=given["orchestrator"], event=event)
-        except MetaflowException as error:
-            print(f"The end of the run could not be told: {error}", flush=True)
+    if status == "completed":
+        publish_end(flow.name, run.id, given)
     if any(decorator.name == "exit_hook" for decorator in flow.decorators):
         for language in sorted(flow.languages):
             runtime_of(language).prepare(flow)
         if call_hooks(flow, run.id, status, given.get("namespace")):
             print("An exit hook failed. The run is as it was.", flush=True)
+
+
+def publish_end(flow: str, run_id: str, given: Mapping[str, Any]) -> None:
+    """Publish the event that a run of the flow has succeeded. To publish it again does nothing."""
+    if not given.get("end_event"):
+        return
+    pathspec = f"{flow}/{run_id}"
+    event = {"name": given["end_event"], "id": pathspec, "type": "run", "payload": {"pathspec": pathspec}}
+    try:
+        hook().publish_event(orchestrator=given["orchestrator"], event=event)
+    except MetaflowException as error:
+        print(f"The end of the run could not be told: {error}", flush=True)
 
 
 def tell_result(place: str | None, run_id: str, step: str, path: str, result: Mapping[str, Any]) -> None:

@@ -28,7 +28,7 @@ from metaflow_core.values.encoded import Encoded
 COPIED = {"flows", "graphs", "runs", "run_tags", "tag_events", "tasks", "task_parents", "attempts", "contents"} | {
     *("artifacts", "split_items", "task_metadata", "run_values", "artifact_reads", "texts", "production_tokens")
 }
-NOT_COPIED = {"watchers", "watched_events", "deployments"}
+NOT_COPIED = {"watchers", "watched_events", "deployments", "events"} | {*("local_starts", "local_agents", "local_runs")}
 _SCALARS = ("null", "bool", "int", "float", "str")
 _RUN = (
     "r.pk, f.name, r.id, r.owner, r.status, r.created_at, r.finished_at, r.heartbeat_at, r.host, r.pid,"

@@ -21,7 +21,7 @@ def status(run: StoredRun) -> str:
 
 def lost(db: Database, flow_pk: int | None) -> Lost:
     """The condition that a run of the flow (None: of any flow) is lost."""
-    host, before = os.uname().nodename, now() - round(_patience() * 1e6)
+    host, before = os.uname().nodename, now() - round(patience() * 1e6)
     # Processes can be looked up here alone. Those that have given a sign of life lately are few.
     flows = "IN (SELECT pk FROM flows)" if flow_pk is None else "= ?"
     rows = db.execute(
@@ -37,10 +37,10 @@ def _driver_is_gone(run: StoredRun) -> bool:
         return False  # an orchestrator drives it
     if run.pid is not None and run.host == os.uname().nodename and not alive(run.pid):
         return True
-    return now() - (run.heartbeat_at or run.created_at) > _patience() * 1e6
+    return now() - (run.heartbeat_at or run.created_at) > patience() * 1e6
 
 
-def _patience() -> float:
+def patience() -> float:
     """Seconds without a sign of life after which a driver is gone."""
     return float(max(AT_LEAST, BEATS * settings.get("HEARTBEAT_SECONDS")))
 

@@ -266,6 +266,61 @@ MIGRATIONS: list[str] = [
     );
     CREATE INDEX deployments_by_name ON deployments (orchestrator, name, pk);
     """,
+    # 4: events, and the local orchestrator
+    """
+    -- What deployed flows may wait for. Events are numbered in the order in which they became visible.
+    CREATE TABLE events (
+        pk {pk},
+        name TEXT NOT NULL,
+        id TEXT NOT NULL,
+        type TEXT NOT NULL,              -- event, run: the end of one
+        payload TEXT NOT NULL,           -- JSON
+        publisher TEXT NOT NULL,
+        created_at BIGINT NOT NULL,
+        UNIQUE (name, id)
+    );
+    CREATE INDEX events_by_name ON events (name, pk);
+
+    -- How far a deployment has come with what starts it.
+    CREATE TABLE local_starts (
+        deployment_pk BIGINT PRIMARY KEY REFERENCES deployments (pk),
+        due_at BIGINT,                   -- the next time of its schedule
+        waiting TEXT NOT NULL            -- JSON: by trigger, the last event that was looked at, and which have come
+    );
+
+    CREATE TABLE local_agents (
+        pk {pk},
+        host TEXT NOT NULL,
+        pid BIGINT NOT NULL,
+        process TEXT NOT NULL,           -- when the process began, which tells it from a later one with its number
+        started_at BIGINT NOT NULL,
+        heartbeat_at BIGINT NOT NULL
+    );
+
+    CREATE TABLE local_runs (
+        pk {pk},
+        deployment_pk BIGINT NOT NULL REFERENCES deployments (pk),
+        name TEXT NOT NULL,              -- of the deployment
+        flow TEXT NOT NULL,
+        number BIGINT NOT NULL,          -- the run is local-<number>
+        status TEXT NOT NULL,            -- queued, running, succeeded, failed, terminated, timed-out
+        parameters TEXT NOT NULL,        -- JSON: what `trigger` gave
+        events TEXT NOT NULL,            -- JSON: those that have started it
+        queued_at BIGINT NOT NULL,
+        started_at BIGINT,
+        finished_at BIGINT,
+        agent_pk BIGINT,                 -- which agent looks after it
+        claims BIGINT NOT NULL,          -- how often an agent took it up: a process of an earlier time must not begin
+        host TEXT,                       -- of the process that runs it
+        pid BIGINT,
+        process TEXT,
+        wanted TEXT,                     -- how it is to end: terminated, timed-out
+        reason TEXT NOT NULL,            -- why it has ended so
+        UNIQUE (flow, number)
+    );
+    CREATE INDEX local_runs_by_status ON local_runs (status, pk);
+    CREATE INDEX local_runs_by_name ON local_runs (name, pk);
+    """,
 ]
 
 DIALECTS: dict[str, dict[str, str]] = {
