@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ from metaflow_core.metadata.backend import Backend, open_backend, store_variable
 from metaflow_core.names import near
 
 ORCHESTRATOR = "of a plugin"
+ERROR_FILE = "METAFLOW_INTERNAL_ERROR_FILE"
 
 # Each command is loaded when it is used.
 COMMANDS = {
@@ -48,8 +50,8 @@ COMMANDS = {
     "node": "metaflow_core.cli.node:node_command",
     "paths": "metaflow_core.cli.node:paths_command",
     "finish": "metaflow_core.cli.node:finish_command",
-    "step-functions": ORCHESTRATOR,
     "deployed-run": "metaflow_core.cli.deployed_run:deployed_run_command",
+    "step-functions": ORCHESTRATOR,
     "argo-workflows": ORCHESTRATOR,
     "airflow": ORCHESTRATOR,
     "local": ORCHESTRATOR,
@@ -63,6 +65,7 @@ class FlowContext:
         self.flow = flow
         self.program = list(program)
         self.session: str | None = None  # of R: the variable that holds the flow
+        self.deployed: str | None = None  # the name of what commands are about when there is no file of the flow
         self.passed_on = False  # another program shows on a terminal what this one writes into a file
         self.quiet = False
         self.options: list[str] = []  # those before the command, to start the program again with
@@ -296,15 +299,24 @@ def main(flow: FlowDef, program: Sequence[str], arguments: Sequence[str] | None 
 
 
 def execute(
-    flow: FlowDef, program: Sequence[str], arguments: list[str], session: str | None = None, passed_on: bool = False
+    flow: FlowDef,
+    program: Sequence[str],
+    arguments: list[str],
+    session: str | None = None,
+    passed_on: bool = False,
+    deployed: str | None = None,
 ) -> int:
-    """Carry out a command line and return the exit code. See ``FlowContext`` for ``session`` and ``passed_on``."""
+    """Carry out a command line and return the exit code. ``FlowContext`` explains the last arguments.
+
+    A program that has started this one may name a file in ``ERROR_FILE``, and gets an error as JSON there.
+    """
     _open_standard_streams()
+    error_file = os.environ.pop(ERROR_FILE, None)  # not for what this process starts
     context = FlowContext(flow, program)
-    context.session, context.passed_on = session, passed_on
+    context.session, context.passed_on, context.deployed = session, passed_on, deployed
     try:
         group = command_line(flow)
-        name = os.path.basename(flow.file or program[-1])
+        name = os.path.basename(flow.file or program[-1]) if deployed is None else shlex.join(program)
         code = group.main(
             arguments,
             prog_name=name,
@@ -318,18 +330,29 @@ def execute(
     except click.ClickException as error:
         if isinstance(error, click.NoSuchOption):
             error = _at_its_place(group, error)
-        with_source(error).show()
+        error = with_source(error)
+        error.show()
+        _write_error(error_file, errors.MetaflowUsageError.__name__, error.format_message())
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         return 1
     except errors.MetaflowException as error:
         show_error(error)
+        _write_error(error_file, type(error).__name__, str(error))
         return error.exit_code
     except BrokenPipeError:
         # The reader has gone (`show | head`). Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
+
+
+def _write_error(file: str | None, name: str, message: str) -> None:
+    if file:
+        import json
+
+        with open(file, "w", encoding="utf-8") as opened:
+            json.dump({"type": name, "message": message}, opened)
 
 
 def _at_its_place(group: click.Group, error: click.NoSuchOption) -> click.UsageError:

@@ -177,7 +177,8 @@ def start_values(flow: FlowDef, row: DeploymentRow, text: str | None, trigger: s
         context = click.get_current_context().parent
         project = project_of(flow, {} if context is None else context.params)
         given.update(parameters_from(trigger, triggers_of(flow, project)))
-    given.update(json.loads(text) if text else {})
+    # An orchestrator that has a place for each parameter gives null for those that nobody has given.
+    given.update({name: value for name, value in json.loads(text or "{}").items() if value is not None})
     files = {
         name for name in given for parameter in flow.parameters if _is(parameter, name) and kind(parameter) == "file"
     }
@@ -188,7 +189,7 @@ def start_values(flow: FlowDef, row: DeploymentRow, text: str | None, trigger: s
             values.setdefault(key(parameter), Given(defaults[parameter.artifact]))
         for name in files:  # who started the run has read it
             if _is(parameter, name):
-                values[key(parameter)] = Given(given[name])
+                values[key(parameter)] = Given(compile.given_file(parameter, str(given[name])))
     return evaluate(flow, values, ParameterContext.of(flow, row.owner))
 
 

@@ -7,6 +7,7 @@ import os
 import shlex
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -18,11 +19,12 @@ from metaflow_core.cli.table import print_table
 from metaflow_core.decorators.attach import attach
 from metaflow_core.decorators.resolve import check_decorators, mutate
 from metaflow_core.deployment import deploy, tokens
+from metaflow_core.deployment.compile import parameter_text
 from metaflow_core.deployment.interface import STATUSES, Execution, Orchestrator
 from metaflow_core.engine.remote import without_password
 from metaflow_core.errors import CommandException, MetaflowNotFound, MetaflowUsageError
 from metaflow_core.graph.lint import lint
-from metaflow_core.graph.model import FlowDef, ParameterDef
+from metaflow_core.graph.model import FlowDef
 from metaflow_core.graph.parameter_options import options_for
 from metaflow_core.graph.parameters import Given, key
 from metaflow_core.identity import PRODUCTION
@@ -71,6 +73,8 @@ def _create(flow: FlowDef, orchestrator: Orchestrator) -> click.Command:
 
     @click.pass_obj
     def callback(context: FlowContext, /, **given: Any) -> int:
+        if context.deployed is not None:
+            raise MetaflowUsageError("A flow is deployed by its file: python flow.py ... create.")
         attach(flow, given["with_"], context.attached)
         _check(context)
         request = deploy.Request(
@@ -133,12 +137,13 @@ def _tell(context: FlowContext, orchestrator: Orchestrator, outcome: deploy.Outc
 def _trigger(flow: FlowDef, orchestrator: Orchestrator) -> click.Command:
     own = list(orchestrator.options("trigger"))
     hidden = click.Option(["--deployer-attribute-file"], type=click.Path(dir_okay=False), hidden=True)
+    read = _without_parsers(flow)
 
     @click.pass_obj
     def callback(context: FlowContext, /, **given: Any) -> int:
         options = {str(option.name): given.pop(str(option.name)) for option in (*own, hidden)}
         row = _deployed(context, orchestrator)
-        found = _parameters(flow, row, given)
+        found = _parameters(read, row, given)
         execution = orchestrator.trigger(deploy.as_deployment(row), found, options)
         pathspec = f"{flow.name}/{execution.run_id}"
         if options["deployer_attribute_file"]:
@@ -146,16 +151,16 @@ def _trigger(flow: FlowDef, orchestrator: Orchestrator) -> click.Command:
                 options["deployer_attribute_file"],
                 {"pathspec": pathspec, "run_id": execution.run_id, "handle": execution.handle, "name": row.name},
             )
+        word = "Queued" if execution.status == "queued" else "Started"
         click.echo(
             f"{word} {pathspec} on {orchestrator.title}" + (f", as {execution.handle}." if execution.handle else ".")
         )
+        _tell_note(execution)
         return 0
 
-        word = "Queued" if execution.status == "queued" else "Started"
     return click.Command(
         "trigger",
-        params=[*options_for(flow), *own, hidden],
-        _tell_note(execution)
+        params=[*options_for(read), *own, hidden],
         callback=callback,
         help="Start a run of what is deployed.",
         context_settings={"token_normalize_func": lambda word: word.replace("_", "-")},
@@ -175,27 +180,27 @@ def _parameters(flow: FlowDef, row: DeploymentRow, given: Mapping[str, Any]) -> 
                 f"What is deployed as {row.name} has no parameter {parameter.name!r}. Its parameters: {names}. Deploy "
                 f"the flow again with `create`."
             )
-        found[parameter.name] = _as_text(parameter, value.value)
+        try:
+            found[parameter.name] = parameter_text(parameter, value.value)
+        except (TypeError, ValueError):
+            raise CommandException(
+                f"Parameter {parameter.name!r} can't be given to a deployed flow: JSON can't express its value."
+            ) from None
     return found
 
 
-def _as_text(parameter: ParameterDef, value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if parameter.separator is not None and isinstance(value, list):
-        return parameter.separator.join(map(str, value))
-    try:
-        return json.dumps(value)
-    except (TypeError, ValueError):
-        raise CommandException(
-            f"Parameter {parameter.name!r} can't be given to a deployed flow: JSON can't express its value."
-        ) from None
+def _without_parsers(flow: FlowDef) -> FlowDef:
+    """The flow, whose files are read and not parsed: that is done where the run starts."""
+    parameters = [
+        replace(one, options={**one.options, "parser": None}) if "parser" in one.options else one
+        for one in flow.parameters
+    ]
+    return replace(flow, parameters=parameters)
 
 
 def _list_runs(flow: FlowDef, orchestrator: Orchestrator) -> click.Command:
     own = list(orchestrator.options("list-runs"))
     flags = [click.Option([f"--{status}"], is_flag=True, help=f"Those that are {status}.") for status in STATUSES]
-    as_json = click.Option(["--json", "as_json"], is_flag=True, help="Print JSON, one object per line.")
 
     @click.pass_obj
     def callback(context: FlowContext, /, **given: Any) -> int:
@@ -212,7 +217,9 @@ def _list_runs(flow: FlowDef, orchestrator: Orchestrator) -> click.Command:
             context.banner("There are no such runs." if statuses else "There are no runs yet.")
         return 0
 
-    return click.Command("list-runs", params=[*flags, as_json, *own], callback=callback, help="List the latest runs.")
+    return click.Command(
+        "list-runs", params=[*flags, _json_option(), *own], callback=callback, help="List the latest runs."
+    )
 
 
 def _line(execution: Execution) -> list[str]:
@@ -228,7 +235,7 @@ def _status(flow: FlowDef, orchestrator: Orchestrator) -> click.Command:
     own = list(orchestrator.options("status"))
 
     @click.pass_obj
-    def callback(context: FlowContext, /, run_id: str | None, **options: Any) -> int:
+    def callback(context: FlowContext, /, run_id: str | None, as_json: bool, **options: Any) -> int:
         row = _deployed(context, orchestrator)
         if run_id is not None:
             execution = orchestrator.status(deploy.as_deployment(row), _run_id(run_id), options)
@@ -255,7 +262,10 @@ def _status(flow: FlowDef, orchestrator: Orchestrator) -> click.Command:
 
     argument = click.Argument(["run_id"], required=False, metavar="[RUN]")
     return click.Command(
-        "status", params=[argument, *own], callback=callback, help="Tell what is deployed, or how a run is going."
+        "status",
+        params=[argument, _json_option(), *own],
+        callback=callback,
+        help="Tell what is deployed, or how a run is going.",
     )
 
 
@@ -263,7 +273,7 @@ def _terminate(flow: FlowDef, orchestrator: Orchestrator) -> click.Command:
     own = list(orchestrator.options("terminate"))
 
     @click.pass_obj
-    def callback(context: FlowContext, /, run_id: str, authorize: str | None, **options: Any) -> int:
+    def callback(context: FlowContext, /, run_id: str, authorize: str | None, as_json: bool, **options: Any) -> int:
         row = _deployed(context, orchestrator)
         _authorize(context, orchestrator, row, "terminate", authorize)
         execution = orchestrator.terminate(deploy.as_deployment(row), _run_id(run_id), options)
@@ -274,7 +284,7 @@ def _terminate(flow: FlowDef, orchestrator: Orchestrator) -> click.Command:
             _tell_note(execution)
         return 0
 
-    params = [click.Argument(["run_id"], metavar="RUN"), _authorize_option(), *own]
+    params = [click.Argument(["run_id"], metavar="RUN"), _authorize_option(), _json_option(), *own]
     return click.Command("terminate", params=params, callback=callback, help="End a run.")
 
 
@@ -308,16 +318,6 @@ def _authorize_option() -> click.Option:
     return click.Option(["--authorize"], metavar="TOKEN", help="Show the production token; needed once.")
 
 
-def _authorize(
-    context: FlowContext, orchestrator: Orchestrator, row: DeploymentRow, command: str, given: str | None
-) -> None:
-    tokens.authorize(
-        deployments.latest_token(context.backend.db, row.name),
-        row.name,
-        without_password(context.backend.metadata_url),
-        given,
-        _typed(context, orchestrator.name, command),
-        bool(row.plan["is_production"]),
 def _tell_note(execution: Execution) -> None:
     if execution.note:
         click.echo(execution.note)
@@ -338,13 +338,25 @@ def about(row: DeploymentRow) -> dict[str, Any]:
     }
 
 
+def _authorize(
+    context: FlowContext, orchestrator: Orchestrator, row: DeploymentRow, command: str, given: str | None
+) -> None:
+    tokens.authorize(
+        deployments.latest_token(context.backend.db, row.name),
+        row.name,
+        without_password(context.backend.metadata_url),
+        given,
+        _typed(context, orchestrator.name, command),
+        bool(row.plan["is_production"]),
     )
 
 
 def _deployed(context: FlowContext, orchestrator: Orchestrator) -> DeploymentRow:
-    mutate(context.flow)
-    check_decorators(context.flow)
-    name = deploy.name_of(context.flow, context.flow_options)
+    name = context.deployed
+    if name is None:
+        mutate(context.flow)
+        check_decorators(context.flow)
+        name = deploy.name_of(context.flow, context.flow_options)
     row = deployments.active_deployment(context.backend.db, orchestrator.name, name)
     if row is None:
         raise MetaflowNotFound(
@@ -360,6 +372,8 @@ def _run_id(text: str) -> str:
 
 def _typed(context: FlowContext, name: str, command: str) -> str:
     """The command to type, for this flow and its branch."""
+    if context.deployed is not None:
+        return shlex.join([*context.program, name, context.deployed, command])
     programs = {"python": "python", "r": "Rscript"}
     file = context.flow.file or context.program[-1]
     words = [programs.get(context.flow.language, "python"), os.path.relpath(file), *context.arguments(), name, command]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from metaflow_core.decorators.resolve import step_decorators
 from metaflow_core.deployment.plan import DeploymentPlan, NodeKind, PlanNode, PlanParameter
 from metaflow_core.engine.remote import remote_steps
-from metaflow_core.errors import CommandException
-from metaflow_core.graph.model import FlowDef, StepDef
+from metaflow_core.errors import CommandException, MetaflowException
+from metaflow_core.graph.model import FlowDef, ParameterDef, StepDef
 from metaflow_core.graph.order import in_order
-from metaflow_core.graph.parameters import kind
+from metaflow_core.graph.parameter_file import parsed
+from metaflow_core.graph.parameters import convert, kind
 from metaflow_core.graph.splits import Stack, find_splits
 from metaflow_core.names import show
 
@@ -60,6 +63,21 @@ def attempts_of(decorators: Sequence[StepDecorator]) -> int:
     return 1 + max((decorator.retries for decorator in decorators), default=0)
 
 
+def known_parameters(plan: Mapping[str, Any]) -> list[ParameterDef]:
+    """The parameters in what :func:`plan_as_json` has made, without what only the flow's code can do."""
+    return [
+        ParameterDef(
+            one["name"],
+            "str" if one["kind"] == "click" else one["kind"],
+            required=one["required"],
+            help=one["help"],
+            separator=one.get("separator"),
+            options=dict(one.get("options") or {}),
+        )
+        for one in plan["parameters"]
+    ]
+
+
 def _kind(step: StepDef) -> NodeKind:
     if step.is_end or step.transition is None:
         return "end"
@@ -82,22 +100,43 @@ def compile_parameters(flow: FlowDef, defaults: Mapping[str, Any]) -> list[PlanP
         PlanParameter(
             parameter.name,
             kind(parameter),
-            _text(defaults.get(parameter.artifact), parameter.separator),
+            _text(parameter, defaults.get(parameter.artifact)),
             parameter.required and parameter.default is None,
             parameter.help or "",
+            parameter.separator,
+            {name: parameter.options[name] for name in ("is_text", "encoding") if name in parameter.options},
         )
         for parameter in flow.parameters
     ]
 
 
-def _text(value: Any, separator: str | None) -> str | None:
-    if value is None or isinstance(value, str):
+def parameter_text(parameter: ParameterDef, value: Any) -> str:
+    """A value as a node takes it: what one would type, or JSON. ``TypeError``, ``ValueError`` when it has none."""
+    if isinstance(value, str) and kind(parameter) != "json":
         return value
     if isinstance(value, bytes):
-        return None  # the content of a file, which nobody types
-    if separator is not None and isinstance(value, list):
-        return separator.join(map(str, value))
+        return base64.b64encode(value).decode()
+    if parameter.separator is not None and isinstance(value, list):
+        joined = parameter.separator.join(map(str, value))
+        if convert(parameter, joined) == value:
+            return joined
     return json.dumps(value)
+
+
+def given_file(parameter: ParameterDef, text: str) -> Any:
+    """The value of a file whose content :func:`parameter_text` has made a text."""
+    if parameter.options.get("is_text", True):
+        return parsed(parameter, text, "that was given")
+    try:
+        return parsed(parameter, base64.b64decode(text, validate=True), "that was given")
+    except binascii.Error:
+        raise MetaflowException(f"Parameter {parameter.name!r} must be the content of a file in base64.") from None
+
+
+def _text(parameter: ParameterDef, value: Any) -> str | None:
+    if value is None or isinstance(value, bytes):
+        return None  # the content of a file, which nobody types
+    return parameter_text(parameter, value)
 
 
 def storable(flow: FlowDef, values: Mapping[str, Any], what: str) -> dict[str, Any]:
@@ -105,8 +144,6 @@ def storable(flow: FlowDef, values: Mapping[str, Any], what: str) -> dict[str, A
     found: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, bytes):
-            import base64
-
             found[name] = {"bytes": base64.b64encode(value).decode()}
             continue
         try:
@@ -123,8 +160,6 @@ def restored(values: Mapping[str, Any]) -> dict[str, Any]:
     found = {}
     for name, value in values.items():
         if "bytes" in value:
-            import base64
-
             found[name] = base64.b64decode(value["bytes"])
         else:
             found[name] = value["value"]

@@ -65,6 +65,8 @@ class PlanParameter(NamedTuple):
     default: str | None
     required: bool
     help: str
+    separator: str | None = None
+    options: Mapping[str, Any] = {}  # of a file: is_text, encoding
 
 
 class PlanEvent(NamedTuple):

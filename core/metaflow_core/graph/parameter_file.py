@@ -31,6 +31,11 @@ def read_file(parameter: ParameterDef, path: Any) -> Any:
             f"Parameter {parameter.name!r}: the file {str(path)!r} can't be read: {reason}."
         ) from None
     content = _decoded(parameter, path, raw) if parameter.options.get("is_text", True) else raw
+    return parsed(parameter, content, repr(str(path)))
+
+
+def parsed(parameter: ParameterDef, content: str | bytes, file: str) -> Any:
+    """What the parser of the parameter, if it has one, makes of the content; ``file`` names it in a message."""
     parser = parameter.options.get("parser")
     if parser is None:
         return content
@@ -39,7 +44,7 @@ def read_file(parameter: ParameterDef, path: Any) -> Any:
         return function(content)
     except Exception as error:
         raise ParameterFieldFailed(
-            f"The parser of parameter {parameter.name!r} could not take the file {str(path)!r}. It {told(error)}"
+            f"The parser of parameter {parameter.name!r} could not take the file {file}. It {told(error)}"
         ) from error
 
 
