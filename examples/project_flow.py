@@ -4,6 +4,8 @@
     python project_flow.py --branch better_version run            # test.better_version
     python project_flow.py --production run                       # prod
     python project_flow.py --branch better_version --production run
+
+The branch decides where the flow writes, so that what somebody tries does no harm to what others rely on.
 """
 
 from metaflow import FlowSpec, current, project, schedule, step

@@ -126,6 +126,10 @@ def test_branch_from_the_environment_and_arguments(run_flow: Any, project: Path)
     source = FULL.format(arguments="name='fraud'")
     run_flow(source, "run", env={"METAFLOW_BRANCH": "from_env", "METAFLOW_LAUNCHER": "spawn"})
     assert Run("Full/3").data.branches == ["test.from_env"]
+    (project / "repaired").unlink()
+    failed = run_flow("flow.py", "run", env={"METAFLOW_BRANCH": "from_env"}, check=False)
+    advice = next(line for line in failed.stderr.splitlines() if line.startswith("Resume:"))
+    assert "--branch from_env" in advice, "what starts it again, here or on another machine, is told the branch"
 
 
 def test_from_a_program(project: Path) -> None:
