@@ -10,7 +10,7 @@ from typing import Any
 
 import metaflow_plugins
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from metaflow_core.decorators.schedule import Schedule
 from metaflow_core.deployment.plan import DeploymentPlan, NodeKind, PlanEvent, PlanNode, PlanParameter, PlanTrigger
@@ -61,6 +61,7 @@ def flow_of(text: str) -> tuple[Any, str]:
 text = st.one_of(st.text(max_size=40), st.lists(st.sampled_from(NASTY), max_size=4).map("".join))
 
 
+@settings(deadline=None)
 @given(text, text, text, text, text)
 @example(*NASTY[:5])
 @example(*NASTY[5:10])
@@ -97,6 +98,7 @@ def test_what_a_user_writes_is_data_and_nothing_else(
     compile(written, "dag.py", "exec")
 
 
+@settings(deadline=None)
 @given(text)
 def test_the_name_of_a_dag(name: str) -> None:
     found = dag_id(name)
