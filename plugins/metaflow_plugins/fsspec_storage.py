@@ -187,6 +187,9 @@ class FsspecStorage(Storage):
         with suppress(Exception):  # who reads the object will be told what is wrong
             _at_a_time(fetch, keys)
 
+    def distrust(self, key: str) -> None:
+        self._cache.forget(key)
+
     def _range(self, path: str, start: int, end: int) -> bytes:
         if start >= end:
             self._ask("info", path)
@@ -274,12 +277,12 @@ class FsspecStorage(Storage):
     def _pause(self, patience: Patience, error: Exception) -> float:
         """The seconds after which to repeat a request; or the error, when that makes no sense.
 
-        A server that has never answered is not waited for: its address may be wrong.
+        A server that has never answered is not waited for unless it was there before: its address may be wrong.
         """
         if not self._is_passing(error):
             self._has_answered = self._has_answered or isinstance(error, FileNotFoundError)
             raise error
-        if not self._has_answered or not patience.is_left():
+        if not (self._has_answered or self.patient) or not patience.is_left():
             raise error
         return patience.next_pause()
 

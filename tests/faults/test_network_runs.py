@@ -16,6 +16,7 @@ import pytest
 from faulty_proxy import FaultyProxy, every, faulty_proxy
 from integrity import problems
 from metaflow import Flow
+from metaflow.exception import MetaflowDataMissing, UnreadableArtifact
 from object_stores import ObjectStore
 
 FLOW = """
@@ -131,6 +132,66 @@ def test_a_database_that_is_away_for_a_while(run_flow: Any, project: Path, datab
     assert process.returncode == 0, output
     assert problems() == []
     assert Flow("FaultFlow").latest_run["end"].task.data.total == total()
+
+
+def test_a_store_that_is_away_when_a_task_first_needs_it(
+    run_flow: Any, project: Path, store: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each process has connections of its own, so that a task does not know that the driver had reached the store."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    marker, gate = project / "go", project / "gate"
+    source = FLOW.replace("import random", "import os, random, time").replace(
+        "self.items = list(range(6))",
+        f"""self.items = list(range(6))
+            open({str(marker)!r}, "w").close()
+            while not os.path.exists({str(gate)!r}):
+                time.sleep(0.05)""",
+    )
+    (project / "flow.py").write_text(dedent(source))
+    process = subprocess.Popen(
+        [sys.executable, "flow.py", "run"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
+    )
+    while not marker.exists() and process.poll() is None:
+        time.sleep(0.01)
+    store.refuse(600)
+    gate.touch()
+    while store.refused < 12 and process.poll() is None:
+        time.sleep(0.05)
+    store.refuse(0)
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode == 0, output
+    assert problems() == []
+    assert Flow("FaultFlow").latest_run["end"].task.data.total == total()
+
+
+def test_copies_of_a_wrong_length_are_not_kept(
+    run_flow: Any, project: Path, store: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something between us and the store cuts answers and makes their lengths fit."""
+    run_flow(FLOW, "run", "--package-code")
+    monkeypatch.setenv("METAFLOW_STORE_CACHE", str(project / "another-cache"))
+    task = Flow("FaultFlow").latest_run["start"].task
+    store.shortens = True
+    with pytest.raises(UnreadableArtifact, match="it has 150,"):
+        print(len(task["shared"].data))
+    assert store.cuts == 2
+    with pytest.raises(MetaflowDataMissing, match="is damaged"):
+        print(Flow("FaultFlow").latest_run.code.files)
+    store.shortens = False
+    assert len(task["shared"].data) == 300_000
+    assert "flow.py" in Flow("FaultFlow").latest_run.code.files
+
+
+def test_a_copy_of_a_wrong_length_is_fetched_again(run_flow: Any, project: Path, store: FaultyProxy) -> None:
+    """As something between us and the store, or a power cut, has left it."""
+    run_flow(FLOW, "run", "--package-code")
+    copies = [path for path in (project.parent).rglob("store-cache/*/data/*/*") if path.is_file()]
+    assert copies
+    for copy in copies:
+        copy.write_bytes(copy.read_bytes()[: copy.stat().st_size // 2])
+    run = Flow("FaultFlow").latest_run
+    assert len(run["start"].task.data.shared) == 300_000
+    assert "flow.py" in run.code.files
 
 
 def test_what_is_missing_is_noticed(run_flow: Any, project: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,6 +107,27 @@ def test_a_store_that_is_away_for_a_while(proxy: FaultyProxy, s3: str) -> None:
     storage._cache.forget("data/x")
     proxy.refuse(1)
     assert bytes(storage.read("data/x")) == b"abc"
+
+
+def test_who_is_patient_waits_for_a_store_that_it_has_not_reached_yet(
+    proxy: FaultyProxy, s3: str, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy.refuse(60)
+    for patient in (False, True):
+        storage = S3Storage(s3)
+        storage.patient = patient
+        with pytest.raises(StorageError, match=re.escape(f"Can't write the artifact store {s3}: ")):
+            storage.put("data/x", sends(b"abc"))
+    monkeypatch.setattr(fsspec_storage, "WAIT_SECONDS", 60)
+    proxy.refuse(4)
+    began = time.monotonic()
+    storage.put("data/x", sends(b"abc"))
+    assert time.monotonic() - began > 3
+    proxy.refuse(60)
+    storage = S3Storage(s3)
+    with pytest.raises(StorageError, match="Can't read"):  # its address may be wrong
+        storage.exists("data/x")
+    assert time.monotonic() - began < 60
 
 
 def test_a_log_is_whole_and_in_order(proxy: FaultyProxy, s3: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import socket
 import ssl
 import struct
@@ -13,6 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 CHUNK = 4096
+_LENGTH = re.compile(rb"(?is)^(HTTP/1.1 20.*?\r\ncontent-length: *)(\d+)")
 
 
 class Fault(NamedTuple):
@@ -52,7 +54,8 @@ class FaultyProxy:
 
     def __init__(self, target: int, plan: Plan = never, delay: float = 0.0, tls: ssl.SSLContext | None = None) -> None:
         self.target, self.plan, self.delay, self.tls = target, plan, delay, tls
-        self.connections = self.cuts = 0
+        self.connections = self.cuts = self.refused = 0
+        self.shortens = False  # answers of HTTP, to half of their length, which their heads then say too
         self._refused_until = 0.0
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
@@ -82,6 +85,7 @@ class FaultyProxy:
             except OSError:
                 return
             if time.monotonic() < self._refused_until:
+                self.refused += 1
                 _cut(client, reset=True)
                 continue
             try:
@@ -108,6 +112,15 @@ class FaultyProxy:
             while data := source.recv(CHUNK):
                 if self.delay:
                     time.sleep(self.delay)
+                if self.shortens and (found := _LENGTH.search(data)) and int(found[2]) > 100:
+                    head, _, body = data.partition(b"\r\n\r\n")
+                    half = int(found[2]) // 2
+                    while len(body) < half:
+                        body += source.recv(CHUNK)
+                    head = _LENGTH.sub(rb"\g<1>%d" % half, head) + b"\r\nConnection: close"
+                    sink.sendall(head + b"\r\n\r\n" + body[:half])
+                    self.cuts += 1
+                    break
                 if fault is not None and passed + len(data) >= fault.bytes:
                     sink.sendall(data[: fault.bytes - passed])
                     self.cuts += 1

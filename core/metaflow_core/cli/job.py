@@ -47,7 +47,11 @@ def code_folder(package: str) -> str:
     """Where the code package is unpacked, which is done unless it is there."""
     folder = os.environ.get(FOLDER) or os.path.join(tempfile.gettempdir(), f"metaflow-code-{os.getuid()}")
     root = os.path.join(folder, package)
-    return root if os.path.isdir(root) else unpack(open_backend().storage, package, folder)
+    if os.path.isdir(root):
+        return root
+    backend = open_backend()
+    backend.patient = True
+    return unpack(backend.storage, package, folder)
 
 
 def become(language: str, words: Sequence[str]) -> int:

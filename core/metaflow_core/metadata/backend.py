@@ -23,7 +23,8 @@ NAMED_STORES = {"s3": "s3://bucket/prefix", "gs": "gs://bucket/prefix", "azure":
 class Backend:
     """A database and a store, opened when first used.
 
-    One that is ``patient`` waits for a database that can't be reached: that of a task was there when its run began.
+    One that is ``patient`` waits for a database, or a store, that can't be reached: those of a task were there when its
+    run began.
     """
 
     def __init__(self, metadata_url: str, storage_url: str) -> None:
@@ -68,7 +69,7 @@ class Backend:
         """The artifact store, opened when something is done with it: many tasks read and write small values alone."""
         self._be_this_process()
         if self._storage is None:
-            self._storage = _Later(self.storage_url)
+            self._storage = _Later(self)
         return cast("Storage", self._storage)
 
     def _be_this_process(self) -> None:
@@ -90,8 +91,8 @@ class Backend:
 class _Later:
     """A store that is opened when it is first used."""
 
-    def __init__(self, url: str) -> None:
-        self._address = url
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
         self._opened: Storage | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -101,7 +102,7 @@ class _Later:
 
     def _open(self) -> Storage:
         try:
-            opened: Storage | None = hook().open_storage(url=self._address)
+            opened: Storage | None = hook().open_storage(url=self._backend.storage_url)
         except MetaflowException as error:
             # There is a plugin that tries every address. It can't know that another one was meant.
             if hint := broken_hint():
@@ -109,9 +110,10 @@ class _Later:
             raise
         if opened is None:
             raise MetaflowException(
-                f"No installed plugin opens the artifact store {self._address!r}. "
+                f"No installed plugin opens the artifact store {self._backend.storage_url!r}. "
                 f"`metaflow status --plugins` lists the plugins.{broken_hint()}"
             )
+        opened.patient = self._backend.patient
         return opened
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ import os
 import tempfile
 from typing import IO, Any, NamedTuple
 
-from metaflow_core.errors import MetaflowException
+from metaflow_core.errors import MetaflowDataMissing, MetaflowException
 from metaflow_core.metadata.contents import save_contents, saved_payloads, storage_key
 from metaflow_core.metadata.database import Database
 from metaflow_core.metadata.recording import PARAMETERS_STEP, PARAMETERS_TASK, add_facts
@@ -109,7 +109,12 @@ def _write_mark(file: IO[bytes], deployment: str) -> None:
 
 def read_package(storage: Storage, key: str) -> bytes:
     """The tar file of a package. ``MetaflowDataMissing`` when it is gone or damaged."""
-    return tar_of(storage.read(storage_key(key)), key)
+    place = storage_key(key)
+    try:
+        return tar_of(storage.read(place), key)
+    except MetaflowDataMissing:  # it may be a copy that is damaged
+        storage.distrust(place)
+        return tar_of(storage.read(place), key)
 
 
 def unpack(storage: Storage, key: str, folder: str) -> str:

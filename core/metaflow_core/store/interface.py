@@ -48,6 +48,7 @@ class Storage(Protocol):
     """
 
     url: str
+    patient: bool = False  # set to true where the store was there before: it is waited for while it can't be reached
     append_interval: float  # seconds to leave between two appends to one object: 0 where an append costs nothing
 
     def put(self, key: str, write: Callable[[IO[bytes]], None], replace: bool = False) -> float | None:
@@ -73,6 +74,10 @@ class Storage(Protocol):
 
     def prefetch(self, keys: Sequence[str]) -> None:
         """These objects will be read soon: a store that is far away gets the small ones now, many at a time."""
+        return
+
+    def distrust(self, key: str) -> None:
+        """What was read of the object is damaged: a store that keeps copies of what it reads forgets that one."""
         return
 
     def exists(self, key: str) -> bool: ...

@@ -190,6 +190,8 @@ class StorageContract:
         storage.prefetch([key for key, _ in objects])
         storage.prefetch([])
         storage.prefetch(["data/none"])  # reading it will tell
+        storage.distrust(objects[0][0])
+        storage.distrust("data/none")
         assert bytes(storage.read("data/3/3")) == b"there"
         assert all(bytes(storage.read(f"data/{n % 7}/{n}")) == b"%d" % n * 100 for n in range(50) if n != 3)
 
