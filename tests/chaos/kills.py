@@ -185,6 +185,9 @@ class Round:
                 raise Wrong(f"the next run fails:\n{output}")
             self.check()
             return "again"
+        if run.status == "completed":  # it was killed when nothing was left to do but to end
+            self.check()
+            return "completed"
         if run.status not in ("lost", "failed", "interrupted"):
             raise Wrong(f"a run that is over counts as {run.status}:\n{output}")
         finished = sum(task.successful for step in run for task in step)
