@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import uuid4
 
 from metaflow_core import settings
 from metaflow_core.deployment.interface import Deployed, Deployment, Execution
@@ -90,7 +91,7 @@ class Service:
             )
         with explained(f"A run of {deployment.name} can't be started", PAGE):
             started = self._machines.start_execution(
-                stateMachineArn=deployment.info["arn"], input=json.dumps({"Parameters": text})
+                stateMachineArn=deployment.info["arn"], name=str(uuid4()), input=json.dumps({"Parameters": text})
             )
         name = started["executionArn"].rpartition(":")[2]
         return Execution(f"sfn-{name}", "running", started["startDate"].timestamp(), handle=started["executionArn"])

@@ -74,6 +74,7 @@ def step_functions(batch: BatchService, monkeypatch: pytest.MonkeyPatch) -> Step
     monkeypatch.setenv("METAFLOW_SFN_IAM_ROLE", f"{ROLE}/machines")
     monkeypatch.setenv("METAFLOW_SFN_DYNAMO_DB_TABLE", TABLE)
     monkeypatch.setenv("METAFLOW_EVENTS_SFN_ACCESS_IAM_ROLE", f"{ROLE}/rules")
+    batch.set_in_images({"AWS_ENDPOINT_URL": batch.store.endpoint})
     service = StepFunctionsService(batch)
     service.make_table()
     return service
