@@ -24,7 +24,15 @@ sys.path.insert(0, str(ROOT / "tests" / "snapshots"))  # tests of documents impo
 sys.path.insert(0, str(ROOT / "tests" / "screens"))
 USER = "tester"
 
-pytest_plugins = ["object_stores", "toy_orchestrator", "dask_cluster", "moto_batch", "step_functions_aws", "fake_kubernetes"]
+pytest_plugins = [
+    "object_stores",
+    "toy_orchestrator",
+    "dask_cluster",
+    "moto_batch",
+    "step_functions_aws",
+    "fake_kubernetes",
+    "fake_argo",
+]
 
 
 class RunFlow(Protocol):

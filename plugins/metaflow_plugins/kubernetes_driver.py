@@ -1,18 +1,18 @@
-"""The driver's side of ``kubernetes_compute``, and the only part of it that imports the client of Kubernetes."""
+"""The driver's side of ``kubernetes_compute``."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from metaflow_core.engine.interface import JobNeeds
-from metaflow_core.errors import ComputeUnavailable, PluginError
 
 from metaflow_plugins.container_place import Attempt, ContainerPlace
+from metaflow_plugins.kubernetes_connection import api_client, explained, reason
 from metaflow_plugins.kubernetes_manifest import CONTAINER, StepPods
 from metaflow_plugins.kubernetes_names import label_value, resource_name
 
@@ -56,10 +56,14 @@ class KubernetesCompute(ContainerPlace):
         self._driver = os.urandom(8).hex()
         self._pods: dict[str, _Pod] = {}  # by the id of the attempt
         self._by_id: dict[str, Attempt] = {}
-        self._core, self._batch = _clients()
+        from kubernetes import client
+
+        api = api_client("@kubernetes", CONNECTIONS)
+        self._core: Any = client.CoreV1Api(api)
+        self._batch: Any = client.BatchV1Api(api)
         self._namespaces = sorted({pods.options.namespace for pods in self._steps.values()})
         for namespace in self._namespaces:
-            with _explained(f"The namespace {namespace} of the Kubernetes cluster can't be used"):
+            with explained(f"The namespace {namespace} of the Kubernetes cluster can't be used"):
                 self._core.list_namespaced_pod(namespace, label_selector=self._selector, limit=1)
 
     @property
@@ -81,7 +85,7 @@ class KubernetesCompute(ContainerPlace):
         }
         manifest = pods.manifest(name, labels, dict([attempt.variable]), request.seconds)
         self._pods[id], self._by_id[id] = _Pod(), attempt
-        with _explained(f"The Kubernetes cluster did not take the task (Job {name})"):
+        with explained(f"The Kubernetes cluster did not take the task (Job {name})"):
             self._batch.create_namespaced_job(pods.options.namespace, manifest)
         attempt.id = name
 
@@ -131,7 +135,7 @@ class KubernetesCompute(ContainerPlace):
             except Exception as error:  # the next round tells what was missed
                 if time.monotonic() > answered + SILENCE:
                     for attempt in self.attempts():
-                        self.end(attempt, 1, f"The Kubernetes cluster can't be asked about the task: {_reason(error)}")
+                        self.end(attempt, 1, f"The Kubernetes cluster can't be asked about the task: {reason(error)}")
                 self.closed.wait(PAUSE)
 
     def _compare(self, namespace: str, pods: list[Any]) -> None:
@@ -263,56 +267,3 @@ class KubernetesCompute(ContainerPlace):
             known.whole = known.outcome is not None
         finally:
             answer.release_conn()
-
-
-def _clients() -> tuple[Any, Any]:
-    try:
-        from kubernetes import client, config
-    except ImportError as error:
-        raise PluginError(
-            "@kubernetes needs the package kubernetes: pip install 'metaflow-tandem[kubernetes]'."
-        ) from error
-    configuration = client.Configuration()
-    configuration.connection_pool_maxsize = CONNECTIONS
-    path = os.environ.get("KUBECONFIG") or os.path.expanduser(os.path.join("~", ".kube", "config"))
-    try:
-        if any(os.path.exists(one) for one in path.split(os.pathsep)):
-            config.load_kube_config(config_file=path, client_configuration=configuration)  # type: ignore[no-untyped-call]
-        else:
-            config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-    except Exception as error:
-        said = " ".join(str(error).split()).rstrip(".")
-        raise ComputeUnavailable(
-            f"@kubernetes does not know the cluster: {said}. Set KUBECONFIG to a file that names it (the one "
-            f"looked for is {path}), or run in a pod."
-        ) from None
-    api = client.ApiClient(configuration)
-    return client.CoreV1Api(api), client.BatchV1Api(api)
-
-
-@contextmanager
-def _explained(start: str) -> Iterator[None]:
-    """Errors of the client in the user's terms."""
-    from kubernetes.client.exceptions import ApiException
-    from urllib3.exceptions import HTTPError
-
-    try:
-        yield
-    except (ApiException, HTTPError, OSError) as error:
-        raise ComputeUnavailable(f"{start}: {_reason(error)}") from None
-
-
-def _reason(error: Exception) -> str:
-    import json
-
-    status = getattr(error, "status", None)
-    said = " ".join(str(getattr(error, "reason", None) or error).split()).rstrip(".")
-    with suppress(ValueError, TypeError, AttributeError):
-        said = json.loads(error.body)["message"]  # type: ignore[attr-defined]
-    if status == 401:
-        return f"the cluster does not know who you are ({said}). Log in again, or see to the kubeconfig file."
-    if status == 403:
-        return f"you may not do that ({said}). docs/kubernetes.md lists what has to be allowed."
-    if status is None:
-        return f"the cluster does not answer ({said}). See to the network, and to the kubeconfig file."
-    return f"{said} ({status})."
