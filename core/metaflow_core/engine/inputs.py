@@ -61,12 +61,12 @@ class JoinInput:
     def input(self) -> Any:
         """The element of the foreach that the branch worked on."""
         if "_item" not in self.__dict__:
-            self._item = self._inputs._state.item_of(self._frames)
+            self._item = self._inputs._state.item_of(self._step, self._frames)
         return self._item
 
     def foreach_stack(self) -> list[tuple[int, int, Any]]:
         """``(index, num_splits, value)`` of every foreach around the branch, outermost first."""
-        return self._inputs._state.stack_of(self._frames)
+        return self._inputs._state.stack_of(self._step, self._frames)
 
     def _get(self, name: str, language: str = "python") -> Any:
         """The artifact ``name``; ``KeyError`` when the branch has none."""

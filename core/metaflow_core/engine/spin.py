@@ -106,10 +106,12 @@ class SpinState(TaskState):
         return -len(self._given)
 
     def _give_item(self, value: Any, language: str) -> None:
-        frame = next((frame for frame in reversed(self.task.frames) if frame[1] == "foreach"), None)
-        if frame is not None:
+        frames = list(enumerate(self.task.frames))
+        found = next(((place, frame) for place, frame in reversed(frames) if frame[1] == "foreach"), None)
+        if found is not None:
+            place, frame = found
             own = self.step.language
-            self._items[frame[0], frame[2]] = value if language == own else in_language(value, language, own)
+            self._items[place, frame[0], frame[2]] = value if language == own else in_language(value, language, own)
 
     def get(self, name: str, language: str = "python") -> Any:
         pk = 0 if name in self._set else self._inherited.get(name, self.parameters.get(name, 0))

@@ -19,6 +19,7 @@ from metaflow_core.engine.merge import merged
 from metaflow_core.errors import InvalidNextException, UnserializableValue
 from metaflow_core.graph.model import FlowDef, StepDef, Transition
 from metaflow_core.graph.spelling import spelling
+from metaflow_core.graph.splits import find_splits
 from metaflow_core.metadata import recording
 from metaflow_core.metadata.contents import content, stored
 from metaflow_core.values import decode, encode, losses, trust
@@ -85,7 +86,7 @@ class TaskState:
         self._inherited: dict[str, int] = {}
         self._loaded: dict[str, _Loaded] = {}
         self._set: dict[str, tuple[Any, str]] = {}  # value, language
-        self._items: dict[tuple[str, int], Any] = {}
+        self._items: dict[tuple[int, str, int], Any] = {}
         if step.is_join:
             self.inputs = Inputs(self)
         elif parents := recording.parents(backend.db, task.pk, 0, 1):
@@ -177,42 +178,53 @@ class TaskState:
 
     @property
     def input(self) -> Any:
-        return self.item_of(self.task.frames)
+        return self.item_of(self.step.name, self.task.frames)
 
     @property
     def index(self) -> int | None:
         return self.index_of(self.task.frames)
 
     def foreach_stack(self) -> list[tuple[int, int, Any]]:
-        return self.stack_of(self.task.frames)
+        return self.stack_of(self.step.name, self.task.frames)
 
     @staticmethod
     def index_of(frames: list[list[Any]]) -> int | None:
         return next((frame[2] for frame in reversed(frames) if frame[1] == "foreach"), None)
 
-    def item_of(self, frames: list[list[Any]]) -> Any:
-        frame = next((frame for frame in reversed(frames) if frame[1] == "foreach"), None)
-        return None if frame is None else self._item(frame[0], frame[2])
+    def item_of(self, step: str, frames: list[list[Any]]) -> Any:
+        """The element of the innermost foreach around a task of ``step``."""
+        places = (place for place in reversed(range(len(frames))) if frames[place][1] == "foreach")
+        place = next(places, None)
+        return None if place is None else self._item(step, frames, place)
 
-    def stack_of(self, frames: list[list[Any]]) -> list[tuple[int, int, Any]]:
-        return [(index, count, self._item(split, index)) for split, kind, index, count in frames if kind == "foreach"]
+    def stack_of(self, step: str, frames: list[list[Any]]) -> list[tuple[int, int, Any]]:
+        return [
+            (frame[2], frame[3], self._item(step, frames, place))
+            for place, frame in enumerate(frames)
+            if frame[1] == "foreach"
+        ]
 
-    def _item(self, split: str, index: int) -> Any:
-        if (split, index) not in self._items:
+    def _item(self, step: str, frames: list[list[Any]], place: int) -> Any:
+        split, _, index, _ = frames[place]
+        key = (place, split, index)
+        if key not in self._items:
             rows = self.backend.db.execute(
-                "SELECT i.content_pk FROM split_items i JOIN tasks t ON t.pk = i.task_pk"
+                "SELECT i.content_pk, t.step FROM split_items i JOIN tasks t ON t.pk = i.task_pk"
                 " WHERE t.run_pk = ? AND t.id = ? AND i.split_index = ?",
                 (self.run.pk, split, index),
             )
+            if len(rows) > 1:  # deployed runs have the same ids in each step
+                opened_by = find_splits(self.flow).around[step][place][0]
+                rows = [row for row in rows if row[1] == opened_by]
             value = None
             if rows:  # a num_parallel split has no elements
                 value = decode(
                     stored(content(self.backend.db, rows[0][0]), self.backend.storage), language=self.step.language
                 )
-            if [split, index] not in ([frame[0], frame[2]] for frame in self.task.frames):
+            if place >= len(self.task.frames) or frames[place] != self.task.frames[place]:
                 return value  # of an input of a join: there may be many, and who asks for one keeps it
-            self._items[split, index] = value
-        return self._items[split, index]
+            self._items[key] = value
+        return self._items[key]
 
     # --- where the task leads --------------------------------------------------------------------------------------
 

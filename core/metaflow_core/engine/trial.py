@@ -123,7 +123,7 @@ class TrialState(TaskState):
         place = index or 0
         if item is not None and self.language != self.step.language:
             item = converted(item, self.language, self.step.language)
-        self._items[f"given{branch}", place] = item
+        self._items[0, f"given{branch}", place] = item
         return [[f"given{branch}", "foreach", place, place + 1]]
 
     def get(self, name: str, language: str = "python") -> Any:
