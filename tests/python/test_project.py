@@ -70,6 +70,8 @@ FULL = """
     class Full(FlowSpec):
         @step
         def start(self):
+            import sys
+            self.words = sys.argv
             self.told = [
                 current.project_name, current.branch_name, current.is_production, current.is_user_branch,
                 current.project_flow_name, "project_name" in current, current.get("branch_name"),
@@ -126,10 +128,12 @@ def test_branch_from_the_environment_and_arguments(run_flow: Any, project: Path)
     source = FULL.format(arguments="name='fraud'")
     run_flow(source, "run", env={"METAFLOW_BRANCH": "from_env", "METAFLOW_LAUNCHER": "spawn"})
     assert Run("Full/3").data.branches == ["test.from_env"]
-    (project / "repaired").unlink()
-    failed = run_flow("flow.py", "run", env={"METAFLOW_BRANCH": "from_env"}, check=False)
-    advice = next(line for line in failed.stderr.splitlines() if line.startswith("Resume:"))
-    assert "--branch from_env" in advice, "what starts it again, here or on another machine, is told the branch"
+    # A task on another machine has not the environment, so its command line says it.
+    words = Run("Full/3")["start"].task.data.words
+    assert words[words.index("--branch") + 1] == "from_env"
+    run_flow("flow.py", "run", env={"METAFLOW_PRODUCTION": "false", "METAFLOW_LAUNCHER": "spawn"})
+    assert Run("Full/4").data.branches == ["user.tester"]
+    assert "--production" not in Run("Full/4")["start"].task.data.words
 
 
 def test_from_a_program(project: Path) -> None:

@@ -251,7 +251,7 @@ def _given(ctx: click.Context) -> list[str]:
         if not given or name in ("quiet", "config", "config_value", "with_"):
             continue
         if isinstance(value, bool):
-            found.append(option.opts[0] if value or not option.secondary_opts else option.secondary_opts[0])
+            found += option.opts[:1] if value else option.secondary_opts[:1]
         else:
             for text in value if isinstance(value, (tuple, list)) else [value]:
                 found += [option.opts[0], str(text)]
