@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_agents import FLOW, Agents, agent, listed, ran, rows, wait_for
+from local_agents import FLOW, Agents, agent, listed, queue, ran, rows, statuses, wait_for
 from metaflow import Flow, Run, namespace
 from metaflow_core.deployment.interface import Orchestrator
 from metaflow_core.testing.orchestrator import OrchestratorContract
@@ -104,6 +104,10 @@ def test_every_transition_gives_what_run_gives(run_flow: Any, project: Path) -> 
             @step
             def outer_join(self, inputs):
                 self.totals = [one.total for one in inputs]
+                self.next(self.fork)
+
+            @step
+            def fork(self):
                 self.next(self.left, self.right)
 
             @step
@@ -129,7 +133,7 @@ def test_every_transition_gives_what_run_gives(run_flow: Any, project: Path) -> 
         """
     run_flow(flow, "run")
     run_flow("flow.py", "local", "create", "--max-workers", "3")
-    run_flow("flow.py", "local", "trigger")
+    queue()
     agent()
     namespace(None)
     here, there = Run("AllFlow/1"), Run("AllFlow/local-1")
@@ -159,15 +163,15 @@ def test_a_failed_run_is_resumed_by_anybody(run_flow: Any, project: Path) -> Non
 
 def test_terminate(run_flow: Any, project: Path, agents: Agents) -> None:
     run_flow(FLOW, "local", "create")
-    for _ in range(2):
-        run_flow("flow.py", "local", "trigger", "--hold", "True", "--place", str(project))
+    queue(project, hold=True)
+    queue(project, hold=True)
     assert run_flow("flow.py", "local", "terminate", "local-2").stdout == "LocalFlow/local-2 is terminated.\n"
     agents.start()
     wait_for(lambda: ran(project))
     assert run_flow("flow.py", "local", "terminate", "local-1").stdout.splitlines()[0] == (
         "LocalFlow/local-1 is terminated."
     )
-    wait_for(lambda: listed(run_flow, "flow.py") == {"local-1": "terminated", "local-2": "terminated"})
+    assert statuses() == {"local-1": "terminated", "local-2": "terminated"}
     namespace(None)
     assert Run("LocalFlow/local-1").status == "interrupted"
     assert ran(project) == ["local-1"]
@@ -177,16 +181,16 @@ def test_terminate(run_flow: Any, project: Path, agents: Agents) -> None:
 
 def test_workflow_timeout(run_flow: Any, project: Path) -> None:
     run_flow(FLOW, "local", "create", "--workflow-timeout", "1")
-    run_flow("flow.py", "local", "trigger", "--hold", "True")
+    queue(project, hold=True)
     assert "takes longer than --workflow-timeout" in agent(code=1)
-    assert listed(run_flow, "flow.py", "--timed-out") == {"local-1": "timed-out"}
+    assert statuses() == {"local-1": "timed-out"}
 
 
 def test_delete_leaves_the_runs(run_flow: Any, project: Path) -> None:
     run_flow(FLOW, "local", "create")
-    run_flow("flow.py", "local", "trigger")
+    queue()
     agent()
-    run_flow("flow.py", "local", "trigger", "--place", str(project))
+    queue(project)
     assert "LocalFlow is no longer on the local orchestrator" in run_flow("flow.py", "local", "delete").stdout
     agent()
     assert ran(project) == [], "what waited does not begin"
@@ -200,7 +204,7 @@ def test_delete_leaves_the_runs(run_flow: Any, project: Path) -> None:
 
 def test_a_run_that_waits_gets_the_code_that_is_deployed_when_it_begins(run_flow: Any, project: Path) -> None:
     run_flow(FLOW, "local", "create")
-    run_flow("flow.py", "local", "trigger")
+    queue()
     run_flow(FLOW.replace("2 * self", "5 * self"), "local", "create")
     agent()
     namespace(None)
@@ -209,14 +213,14 @@ def test_a_run_that_waits_gets_the_code_that_is_deployed_when_it_begins(run_flow
 
 def test_what_can_not_begin_says_why(run_flow: Any, project: Path) -> None:
     run_flow(FLOW, "local", "create")
-    run_flow("flow.py", "local", "trigger")
+    queue()
     for file in (project / ".metaflow" / "data").rglob("*"):
         if file.is_file():
             file.unlink()
     said = agent(code=1, env={"METAFLOW_JOB_FOLDER": str(project / "code")})
     assert "LocalFlow/local-1 has ended: failed: " in said
     reason = run_flow("flow.py", "local", "status", "local-1").stdout
-    assert reason.startswith("failed\n") and "code package" in reason
+    assert reason.startswith("failed\n") and "is not in the artifact store" in reason
     namespace(None)
     assert rows("SELECT COUNT(*) FROM runs")[0][0] == 0
 
@@ -225,7 +229,6 @@ def test_settings_of_a_deployment(run_flow: Any, project: Path) -> None:
     (project / "settings.json").write_text('{"rate": 3}')
     flow = """
         from metaflow import Config, FlowSpec, Parameter, current, get_namespace, retry, step
-        from metaflow import pypi_base
 
         class SetFlow(FlowSpec):
             config = Config("config", default="settings.json")
@@ -237,7 +240,7 @@ def test_settings_of_a_deployment(run_flow: Any, project: Path) -> None:
                 if current.retry_count == 0:
                     raise ValueError("the first time")
                 self.seen = get_namespace()
-                self.items = list(range(150))
+                self.items = list(range(110))
                 self.next(self.each, foreach="items")
 
             @step
@@ -255,10 +258,10 @@ def test_settings_of_a_deployment(run_flow: Any, project: Path) -> None:
 
         if __name__ == "__main__":
             SetFlow()
-        """.replace("        from metaflow import pypi_base\n", "").replace("range(150)", "range(110)")
+        """
     run_flow(flow, "local", "create", "--namespace", "user:anne", "--max-num-splits", "120")
     (project / "settings.json").write_text('{"rate": 4}')
-    run_flow("flow.py", "local", "trigger")
+    queue()
     agent()
     namespace(None)
     run = Run("SetFlow/local-1")
