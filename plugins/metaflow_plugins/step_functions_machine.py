@@ -20,7 +20,9 @@ from metaflow_plugins.step_functions_names import KEY, state_name
 State = dict[str, Any]
 
 READ, DEFAULTS, FINISH, FAILED = "read the input", "know the defaults", "finish the run", "the run has failed"
+FLOW, LIMIT, TOO_LATE, IN_TIME, DONE = "the flow", "wait", "too late", "in time", "the run has succeeded"
 COMMAND = ["python3", *PROGRAM]
+FINISHING = [*COMMAND, "finish", "--status", "failed"]
 # Of the call that submits a job, and not of the job: a job that has failed is States.TaskFailed.
 NOT_SUBMITTED = ["Batch.AWSBatchException", "Batch.ServerException", "Batch.TooManyRequestsException"]
 MADE_AT_RUN_TIME = 200  # characters that a run's id, a path, and what Step Functions adds take at most
@@ -36,12 +38,16 @@ class Machine:
 
     def document(self) -> State:
         """The whole machine."""
-        states = self._scope((), self._plan.start.step)
+        flow = self._scope((), self._plan.start.step)
         catch = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.failure", "Next": FINISH}]
-        for state in states["States"].values():
-            if state["Type"] in ("Task", "Map", "Parallel"):
-                state["Catch"] = catch
-        machine: State = {
+        if self._plan.workflow_timeout is None:
+            for state in flow["States"].values():
+                if state["Type"] in ("Task", "Map", "Parallel"):
+                    state["Catch"] = catch
+            first, states = flow["StartAt"], flow["States"]
+        else:
+            first, states = FLOW, self._limited(flow, self._plan.workflow_timeout, catch)
+        return {
             "Comment": f"{self._plan.name}, deployed by metaflow-tandem",
             "StartAt": DEFAULTS,
             "States": {
@@ -57,16 +63,54 @@ class Machine:
                         "run.$": "States.Format('sfn-{}', $$.Execution.Name)",
                         "given.$": "States.JsonMerge($.defaults, $, false)",
                     },
-                    "Next": states["StartAt"],
+                    "Next": first,
                 },
-                **states["States"],
+                **states,
                 FINISH: self._finish(),
                 FAILED: {"Type": "Fail", "Error": "RunFailed", "CausePath": "$.failure.Cause"},
             },
         }
-        if self._plan.workflow_timeout is not None:
-            machine["TimeoutSeconds"] = max(1, math.ceil(self._plan.workflow_timeout))
-        return machine
+
+    def finish(self) -> State:
+        """The arguments of ``submit_job`` for the end of a run that was terminated, without the run's id."""
+        job = self._jobs[self._plan.end.step]
+        variables = _environment(self._plan.environment(), {})
+        return {
+            "jobName": job_name(self._plan.flow, "finish"),
+            "jobQueue": job.queue,
+            "jobDefinition": job.name,
+            "containerOverrides": {
+                "command": FINISHING,
+                "environment": [{"name": one["Name"], "value": one["Value"]} for one in variables],
+                "resourceRequirements": job.resources,
+            },
+        }
+
+    def _limited(self, flow: State, seconds: float, catch: list[State]) -> dict[str, State]:
+        """The flow beside a clock; whichever ends first ends the other.
+
+        ``TimeoutSeconds`` of the machine would end all of it, and nothing would be left to record that, and to call
+        exit hooks. Of parallel branches it is the one that fails that ends the others, so the flow ends by a failure
+        that is none.
+        """
+        flow["States"][IN_TIME] = {"Type": "Fail", "Error": IN_TIME, "Cause": "The flow has ended."}
+        whole = max(1, math.ceil(seconds))
+        cause = f"The run took longer than its --workflow-timeout, {whole} seconds."
+        clock = {
+            LIMIT: {"Type": "Wait", "Seconds": whole, "Next": TOO_LATE},
+            TOO_LATE: {"Type": "Fail", "Error": "TimedOut", "Cause": cause},
+        }
+        in_time = {"ErrorEquals": [IN_TIME], "ResultPath": None, "Next": DONE}
+        return {
+            FLOW: {
+                "Type": "Parallel",
+                "Branches": [flow, {"StartAt": LIMIT, "States": clock}],
+                "ResultPath": None,
+                "Catch": [in_time, *catch],
+                "Next": DONE,
+            },
+            DONE: {"Type": "Succeed"},
+        }
 
     def variables(self, node: PlanNode) -> list[State]:
         """The environment of a node's job: that of the plan, and what the state says."""
@@ -122,6 +166,9 @@ class Machine:
         """To the step, if it is in the same scope. Else this is the last state of the scope."""
         if target is not None and self._plan[target].scope == node.scope:
             state["Next"] = state_name(target)
+            return
+        if not node.scope and self._plan.workflow_timeout is not None:
+            state["Next"] = IN_TIME
             return
         state["End"] = True
         if node.scope:
@@ -187,8 +234,7 @@ class Machine:
 
     def _finish(self) -> State:
         variables = _environment(self._plan.environment(), {"METAFLOW_RUN_ID": "$.run"})
-        command = [*COMMAND, "finish", "--status", "failed"]
-        state = _job(self._submitted(self._plan.end, "finish", command, variables), 3, 10)
+        state = _job(self._submitted(self._plan.end, "finish", FINISHING, variables), 3, 10)
         state["Catch"] = [{"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": FAILED}]
         return {**state, "Next": FAILED}
 

@@ -132,9 +132,12 @@ class StepFunctions:
         self.check(plan, options)
 
     def deploy(self, plan: DeploymentPlan, document: str, options: Mapping[str, Any]) -> Deployed:
-        return self._service().deploy(
-            plan, document, self._jobs(plan), bool(options.get("log_execution_history")), self._room(plan, options)
-        )
+        from metaflow_plugins.batch_job import MOST_OVERRIDES
+
+        machine = self._machine(plan, options)
+        info = {"room": MOST_OVERRIDES - machine.length(plan.start), "finish": machine.finish()}
+        logs = bool(options.get("log_execution_history"))
+        return self._service().deploy(plan, document, self._jobs(plan), logs, info)
 
     def trigger(self, deployment: Deployment, parameters: Mapping[str, str], options: Mapping[str, Any]) -> Execution:
         return self._service().start(deployment, parameters)
@@ -179,9 +182,3 @@ class StepFunctions:
             fargate = self._on_fargate.get(queue_of(node.step, needs), False)
             found[node.step] = step_job(node.step, needs, fargate)
         return found
-
-    def _room(self, plan: DeploymentPlan, options: Mapping[str, Any]) -> int:
-        """Characters that the parameters and the events of a run can have."""
-        from metaflow_plugins.batch_job import MOST_OVERRIDES
-
-        return MOST_OVERRIDES - self._machine(plan, options).length(plan.start)

@@ -52,9 +52,9 @@ class Service:
             self._check_table(str(settings.get("SFN_DYNAMO_DB_TABLE")))
 
     def deploy(
-        self, plan: DeploymentPlan, document: str, jobs: Mapping[str, StepJob], logs: bool, room: int
+        self, plan: DeploymentPlan, document: str, jobs: Mapping[str, StepJob], logs: bool, info: Mapping[str, Any]
     ) -> Deployed:
-        """Everything, or what was there before."""
+        """Everything, or what was there before. ``info`` is what the methods for executions need."""
         name = machine_name(plan.name)
         for step, job in jobs.items():
             register(self.batch, step, job)
@@ -70,7 +70,7 @@ class Service:
             raise
         notes = [f"The state machine is {name}: {arn}"]
         notes += [f"{rule.name} starts it." for rule in rules]
-        return Deployed(name, {"arn": arn, "room": room}, notes)
+        return Deployed(name, {**info, "arn": arn}, notes)
 
     def delete(self, deployment: Deployment) -> None:
         with explained(f"The rules that start {deployment.handle} can't be deleted", PAGE):
@@ -116,9 +116,16 @@ class Service:
         return _execution(self._described(deployment, run_id))
 
     def stop(self, deployment: Deployment, run_id: str) -> Execution:
-        arn = self._described(deployment, run_id)["executionArn"]
-        with explained(f"Run {run_id} can't be terminated", PAGE):
-            self._machines.stop_execution(executionArn=arn, error="Terminated", cause="Terminated by metaflow.")
+        found = self._described(deployment, run_id)
+        if found["status"] in ("RUNNING", "PENDING_REDRIVE"):
+            with explained(f"Run {run_id} can't be terminated", PAGE):
+                self._machines.stop_execution(
+                    executionArn=found["executionArn"], error="Terminated", cause="Terminated by metaflow."
+                )
+                # Nothing of the execution is left that could record its end.
+                job = json.loads(json.dumps(deployment.info["finish"]))
+                job["containerOverrides"]["environment"].append({"name": "METAFLOW_RUN_ID", "value": run_id})
+                self.batch.submit_job(**job)
         return self.describe(deployment, run_id)
 
     def _described(self, deployment: Deployment, run_id: str) -> dict[str, Any]:

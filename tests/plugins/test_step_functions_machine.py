@@ -18,7 +18,7 @@ from step_functions_aws import ROLE, StepFunctionsService
 
 # Instead of python3 in the image. TOLD has, by "step/path", what a node tells, or how often it fails first.
 NODE = """#!{python}
-import json, os, sys
+import json, os, sys, time
 from metaflow_plugins.step_functions_orchestrator import publish_result
 
 step = os.environ.get("METAFLOW_NODE_STEP", "finish")
@@ -30,6 +30,8 @@ with open({visits!r}, "a") as file:
 with open({visits!r}) as file:
     times = sum(line.split()[:3] == ["node", step, *([path] if path else [])] for line in file)
 told = json.loads({told!r}).get(step + "/" + path)
+if told == "sleep":
+    time.sleep(60)
 if told == "fail" or isinstance(told, int) and times <= told:
     sys.exit("This node fails.")
 if isinstance(told, list):
@@ -154,3 +156,11 @@ def test_a_node_is_repeated_and_a_failure_is_told(interpreter: Interpreter) -> N
     status, visits = interpreter.run(plan, told)
     assert status == "FAILED RunFailed"
     assert visits[1:] == ["node work 0", "node work 0", "node join", "finish --status failed finish"]
+
+
+@pytest.mark.parametrize(("seconds", "ended"), [(300.0, "SUCCEEDED"), (1.0, "FAILED RunFailed")])
+def test_a_timeout_of_the_whole(interpreter: Interpreter, seconds: float, ended: str) -> None:
+    plan = plan_of(node("start", "linear", "end"), node("end", "end"), workflow_timeout=seconds)
+    status, visits = interpreter.run(plan, {"end/": "sleep"} if seconds < 10 else {})
+    assert status == ended
+    assert ("finish --status failed finish" in visits) == (ended != "SUCCEEDED")
