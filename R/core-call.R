@@ -40,6 +40,8 @@
 #' - `metaflow_task_died`: A task's process ended without reporting a result.
 #' - `metaflow_compute_unavailable`: The machines on which tasks were to run can't be reached, or can't run them.
 #' - `metaflow_attempt_given_up`: An attempt has a result already, so that of a process taken for dead does not count.
+#' - `metaflow_not_due`: Nothing that has ended leads to the task of a deployed flow that was started.
+#' - `metaflow_incorrect_production_token`: Who deploys, or removes what is deployed, has not shown its production token.
 #' - `metaflow_step_environment`: The packages of a step's own can't be had.
 #' - `metaflow_run_failed`: The run did not succeed.
 #' - `metaflow_internal`: A mistake of this package; please report it.
