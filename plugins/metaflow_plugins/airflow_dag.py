@@ -46,6 +46,7 @@ except ImportError:  # Airflow 2
     ASSETS = "datasets"
 
 FLOW: dict[str, Any] = json.loads("{}")
+VERSION = "metaflow"  # the key of an XCom of the first task
 
 
 class Node(BaseOperator, BranchMixIn):
@@ -63,9 +64,11 @@ class Node(BaseOperator, BranchMixIn):
         if self.command == "finish":
             if context["ti"].xcom_pull(task_ids=FLOW["end"]) == run_id:
                 return None
-            self.run(context, run_id)
+            self.run(context, run_id, version_of(context))
             raise AirflowFailException("The run has not come to its end. Look at the other tasks for the reason.")
-        told = self.run(context, run_id)
+        if self.step == FLOW["start"]:
+            context["ti"].xcom_push(key=VERSION, value=FLOW["environment"])
+        told = self.run(context, run_id, version_of(context))
         if self.command == "paths":
             return json.loads(told["paths"])
         if self.step == FLOW["end"]:
@@ -78,9 +81,9 @@ class Node(BaseOperator, BranchMixIn):
             self.do_branch(context, told["next"])
         return None
 
-    def run(self, context: Any, run_id: str) -> dict[str, str]:
+    def run(self, context: Any, run_id: str, version: dict[str, str]) -> dict[str, str]:
         """Run the command on this machine, and give what it tells, by name."""
-        environment = {**os.environ, **FLOW["environment"], "METAFLOW_RUN_ID": run_id, "METAFLOW_NODE_PATH": self.path}
+        environment = {**os.environ, **version, "METAFLOW_RUN_ID": run_id, "METAFLOW_NODE_PATH": self.path}
         command = [FLOW["python"], *FLOW["program"], self.command, *([self.step] if self.step else [])]
         if self.command == "finish":
             command += ["--status", "failed"]
@@ -102,6 +105,12 @@ class Node(BaseOperator, BranchMixIn):
     def on_kill(self) -> None:
         if self.hook is not None:
             self.hook.send_sigterm()
+
+
+def version_of(context: Any) -> dict[str, str]:
+    """What says which code runs: that with which the run has begun, also when this file is a later one."""
+    found: dict[str, str] = context["ti"].xcom_pull(task_ids=FLOW["start"], key=VERSION) or FLOW["environment"]
+    return found
 
 
 def id_of_run(name: str) -> str:
@@ -177,7 +186,7 @@ def task(node: dict[str, Any], made: dict[str, Any]) -> Any:
 def timed_out(context: Any) -> None:
     """A DAG run that takes too long is ended without its last task."""
     if context.get("reason") == "timed_out":
-        finish.run(context, id_of_run(context["dag_run"].run_id))
+        finish.run(context, id_of_run(context["dag_run"].run_id), FLOW["environment"])
 
 
 with DAG(

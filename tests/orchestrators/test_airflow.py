@@ -254,7 +254,9 @@ def namespace_of(created: subprocess.CompletedProcess[str]) -> str:
 
 def started(triggered: subprocess.CompletedProcess[str]) -> tuple[str, str, str]:
     """The flow, the run, and what Airflow calls it."""
-    found = re.search(r"(?:Started|Queued) (\w+)/(airflow-[0-9a-f]{16}) on Apache Airflow, as (\S+)\.", triggered.stdout)
+    found = re.search(
+        r"(?:Started|Queued) (\w+)/(airflow-[0-9a-f]{16}) on Apache Airflow, as (\S+)\.", triggered.stdout
+    )
     assert found, triggered.stdout
     return found[1], found[2], found[3]
 

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import types
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, ClassVar
 
@@ -129,11 +130,20 @@ PLAN = DeploymentPlan(
 
 
 class Xcom:
+    """``value`` is what the end has returned."""
+
     def __init__(self, value: Any = None) -> None:
         self.value = value
+        self.pushed: dict[str, Any] = {}
 
-    def xcom_pull(self, task_ids: str) -> Any:
+    def xcom_pull(self, task_ids: str, key: str = "") -> Any:
+        if key:
+            assert task_ids == "start"
+            return self.pushed.get(key)
         return self.value
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[key] = value
 
 
 def context(**more: Any) -> dict[str, Any]:
@@ -188,6 +198,17 @@ def test_what_a_task_runs_and_tells(load: Any) -> None:
     Hook.code = 1
     with pytest.raises(RuntimeError, match="joined has failed"):
         made["joined"].execute(context())
+
+
+def test_a_run_goes_on_with_the_code_that_it_has_begun_with(load: Any) -> None:
+    ti = Xcom()
+    Hook.tells = {"num_splits": "1", "next": "end"}
+    load(PLAN)["made"]["start"].execute(context(ti=ti))
+    later = load(replace(PLAN, id=8))["made"]["joined"]
+    later.execute(context(ti=ti))
+    assert Hook.ran[-1][1]["METAFLOW_DEPLOYMENT_ID"] == "7"
+    later.execute(context())
+    assert Hook.ran[-1][1]["METAFLOW_DEPLOYMENT_ID"] == "8"
 
 
 def test_the_end_tells_others_and_the_last_task_looks_after_a_failure(load: Any) -> None:
