@@ -71,6 +71,8 @@ def node_command(
     trigger: str | None,
 ) -> int:
     """Run one attempt of the task that is due, and tell what follows."""
+    from metaflow_core.deployment.events import as_recorded
+
     flow = context.flow
     row, run_id = deployment_of(context, deployment, run_id, run_key)
     given = row.given
@@ -89,7 +91,7 @@ def node_command(
         arguments=["--quiet", *elsewhere(arguments)],
         showing=Showing(quiet=True),
         environments=make(context, requests),
-        production=Production(given["orchestrator"], run_id, trigger or None, False, step, given["own_places"]),
+        production=Production(given["orchestrator"], run_id, as_recorded(trigger), False, step, given["own_places"]),
     )
     context.backend.close()
     processes = open_processes(flow, context.backend, options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from metaflow_core.decorators.trigger import Trigger, TriggerEvent, end_event, triggers_of
@@ -11,17 +12,17 @@ from metaflow_core.errors import MetaflowException
 from metaflow_core.names import show
 from metaflow_core.results.trigger import trigger_of_run
 
-__all__ = ["Trigger", "TriggerEvent", "end_event", "events_of", "parameters_from", "trigger_of_run", "triggers_of"]
+__all__ = ["Trigger", "TriggerEvent", "as_recorded", "end_event", "events_of", "parameters_from", "trigger_of_run", "triggers_of"]
 
 
 def events_of(text: str) -> list[dict[str, Any]]:
     """The events in the JSON that an orchestrator has passed on; of an event that came twice, the last one.
 
-    ``MetaflowException`` for what are none.
+    A time may be text, as ISO 8601 has it. ``MetaflowException`` for what are no events.
     """
     try:
-        given = json.loads(text) if text else []
-    except ValueError:
+        given = [_with_number(one) for one in json.loads(text)] if text else []
+    except (ValueError, TypeError):
         given = None
     if not isinstance(given, list) or not all(_is_event(one) for one in given):
         raise MetaflowException(
@@ -29,6 +30,16 @@ def events_of(text: str) -> list[dict[str, Any]]:
             f"name, an id, the time in microseconds since 1970, a type (event or run), and a payload."
         )
     return list({one["name"]: one for one in given}.values())
+
+
+def as_recorded(text: str | None) -> str | None:
+    """What a run keeps of the events that an orchestrator has passed on. None when there are none.
+
+    >>> as_recorded('[{"name": "data", "time": "2026-11-23T00:00:00Z"}]')
+    '[{"name": "data", "time": 1795392000000000}]'
+    """
+    events = events_of(text or "")
+    return json.dumps(events) if events else None
 
 
 def parameters_from(trigger_json: str, triggers: Iterable[Any]) -> dict[str, Any]:
@@ -45,6 +56,13 @@ def parameters_from(trigger_json: str, triggers: Iterable[Any]) -> dict[str, Any
                 fields = payloads[event.name]
                 found.update({name: fields[key] for name, key in event.parameters.items() if key in fields})
     return found
+
+
+def _with_number(one: object) -> object:
+    if not isinstance(one, dict) or not isinstance(one.get("time"), str):
+        return one
+    at = datetime.fromisoformat(one["time"].replace("Z", "+00:00"))
+    return {**one, "time": round(at.timestamp() * 1e6)}
 
 
 def _is_event(one: object) -> bool:
