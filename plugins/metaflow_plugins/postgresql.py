@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PREFIXES = ("postgresql://", "postgres://")
 WAIT_SECONDS = 60.0  # for a server that was there before, and for others who change the same
+REST_SECONDS = 3  # until a connection that rests is given back
 OLDEST = 14  # the first in which NUMERIC has infinity
 LOCK = 0x6D657461666C6F77  # "metaflow": what transactions lock so as to exclude each other
 # When the server started, and when it last recovered from a crash.
@@ -190,9 +191,13 @@ class PostgreSQL:
     # --- the connection ---
 
     def rest(self) -> None:
-        """Give the connection back, unless a transaction needs it; the next statement makes another."""
-        if self._connection is not None and not self._depth:
-            self._drop()
+        """Let the server end the connection when nothing is asked for a while; the next statement makes another.
+
+        To make one costs both sides more than all that a small task asks, so a task that is soon done keeps its own.
+        """
+        if self._connection is not None and self._pid == os.getpid() and not self._depth:
+            with suppress(TryAgain):
+                self._ask(f"SET idle_session_timeout = '{REST_SECONDS}s'", ())
 
     def close(self) -> None:
         self._drop()

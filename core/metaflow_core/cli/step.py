@@ -21,6 +21,7 @@ from metaflow_core.graph.model import FlowDef
 from metaflow_core.graph.parameter_options import options_for
 from metaflow_core.graph.parameters import ParameterContext, evaluate
 from metaflow_core.metadata import recording
+from metaflow_core.metadata.recording import RunRow, TaskRow
 from metaflow_core.names import advise
 
 
@@ -56,8 +57,7 @@ def step_command(
         from metaflow_core.cli.configs import take_configs
 
         take_configs(context.flow, context.backend, run_id)
-    if claim:
-        _claim(context, TaskRequest(run_id, name, task_id, attempt))
+    claimed = _claim(context, TaskRequest(run_id, name, task_id, attempt)) if claim else None
     mutate(context.flow)
     runtime_of(context.flow[name].language).prepare(context.flow.only([name]))  # others may need other packages
     request = TaskRequest(run_id, name, task_id, attempt, max_attempts, fallback)
@@ -65,12 +65,12 @@ def step_command(
 
     def work(masks: MaskSender | None) -> int:
         settings = TaskSettings(max_num_splits, namespace, context.flow_options, masks)
-        return run_attempt(context.flow, context.backend, settings, request)
+        return run_attempt(context.flow, context.backend, settings, request, claimed)
 
     return run_masked(work) if channel is None and has_secrets(context.flow[name]) else work(channel)
 
 
-def _claim(context: FlowContext, request: TaskRequest) -> None:
+def _claim(context: FlowContext, request: TaskRequest) -> tuple[RunRow, TaskRow]:
     db = context.backend.db
     run = recording.find_run(db, context.flow.name, request.run_id)
     task = recording.find_task(db, run.pk, request.step, request.task_id)
@@ -78,6 +78,7 @@ def _claim(context: FlowContext, request: TaskRequest) -> None:
         raise AttemptGivenUp(
             f"Attempt {request.attempt} of {request.step}/{request.task_id} was begun elsewhere, or was given up."
         )
+    return run, task
 
 
 @click.command("launch", hidden=True)
@@ -103,11 +104,11 @@ def launch_command(
     load_codecs()
 
     def run_task(request: TaskRequest) -> int:
-        _claim(context, request)
+        claimed = _claim(context, request)
 
         def work(masks: MaskSender | None) -> int:
             settings = TaskSettings(max_num_splits, namespace, context.flow_options, masks)
-            return run_attempt(flow, backend, settings, request)
+            return run_attempt(flow, backend, settings, request, claimed)
 
         return run_masked(work) if has_secrets(flow[request.step]) else work(None)
 

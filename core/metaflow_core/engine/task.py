@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from metaflow_core.decorators.interface import StepDecorator
     from metaflow_core.engine.masking import MaskSender
     from metaflow_core.metadata.backend import Backend
-    from metaflow_core.metadata.recording import Content
+    from metaflow_core.metadata.recording import Content, RunRow, TaskRow
 
 
 Libraries = tuple[Sequence[str], Mapping[str, str]]  # folders of packages, and the versions of these
@@ -58,10 +58,19 @@ def runtime_of(language: str) -> LanguageRuntime:
     return runtime
 
 
-def run_attempt(flow: FlowDef, backend: Backend, settings: TaskSettings, request: TaskRequest) -> int:
-    """Run an attempt and commit its result. Returns the exit code: 0 when the flow can go on."""
+def run_attempt(
+    flow: FlowDef,
+    backend: Backend,
+    settings: TaskSettings,
+    request: TaskRequest,
+    known: tuple[RunRow, TaskRow] | None = None,
+) -> int:
+    """Run an attempt and commit its result. Returns the exit code: 0 when the flow can go on.
+
+    ``known`` are the run and the task, when they were looked up already.
+    """
     backend.patient = True
-    state = open_state(flow, backend, settings, request)
+    state = open_state(flow, backend, settings, request, known=known)
     db, step, task = backend.db, state.step, state.task
     decorators = step_decorators(step)
     if request.fallback:
@@ -104,11 +113,14 @@ def open_state(
     settings: TaskSettings,
     request: TaskRequest,
     make: Callable[..., TaskState] = TaskState,
+    known: tuple[RunRow, TaskRow] | None = None,
 ) -> TaskState:
     """What the metadata knows of the task; ``current`` describes it from now on."""
     step = flow[request.step]
-    run = recording.find_run(backend.db, flow.name, request.run_id)
-    task = recording.find_task(backend.db, run.pk, request.step, request.task_id)
+    if known is None:
+        run = recording.find_run(backend.db, flow.name, request.run_id)
+        known = run, recording.find_task(backend.db, run.pk, request.step, request.task_id)
+    run, task = known
     state = make(flow, step, backend, runtime_of(step.language), run, task, settings.max_num_splits)
     if settings.masks is not None:
         state.tell_secrets = partial(settings.masks.send, request.key)

@@ -44,6 +44,6 @@ class Database(Protocol):
         """
 
     def rest(self) -> None:
-        """Nothing will be asked for a while: give back what others may want, such as a connection."""
+        """Nothing may be asked for a while: then what others may want is given back, such as a connection."""
 
     def close(self) -> None: ...
