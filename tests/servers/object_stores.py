@@ -48,10 +48,14 @@ class ObjectStore(NamedTuple):
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on, nor on those 10,000 above, which SeaweedFS uses for its own connections."""
+    """Ports that nothing listens on, nor on those 10,000 above, which SeaweedFS uses for its own connections.
+
+    All are below those that the system gives to connections: one of these could take the port of a server that a test
+    has stopped for a while.
+    """
     found: list[int] = []
     while len(found) < count:
-        port = random.randrange(11_000, 50_000)
+        port = random.randrange(11_000, 22_000)
         with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as other:
             one.bind(("127.0.0.1", port))
             other.bind(("127.0.0.1", port + 10_000))

@@ -8,7 +8,6 @@ import glob
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import uuid
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from object_stores import free_ports
 
 OWNER = "owner"  # a superuser, who needs no password from here
 SLOW_BUT_SAFE = ("fsync", "full_page_writes")  # for when the machine crashes, not only the server
@@ -35,9 +35,8 @@ class PostgresServer:
         return int((self.folder / "port").read_text())
 
     def create(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            (self.folder / "port").write_text(str(free.getsockname()[1]))
+        (port,) = free_ports(1)
+        (self.folder / "port").write_text(str(port))
         if os.getuid() == 0:
             found = pwd.getpwnam("postgres")
             for path in (self.folder, self.folder / "port"):
