@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import queue
 import threading
@@ -230,6 +231,8 @@ def _connect() -> Any:
         from distributed import Client
     except ImportError as error:
         raise PluginError("@dask needs the package distributed: pip install 'metaflow-tandem[dask]'.") from error
+    # What there is to say of a lost scheduler we say ourselves; the client's own words are a traceback.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     try:
         return Client(address, set_as_default=False, name="metaflow")  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TimeoutError) as error:
