@@ -34,9 +34,10 @@ if TYPE_CHECKING:
     from metaflow.call_step import call_step
     from metaflow.config import Config, ConfigValue, config_expr
     from metaflow.decorators import Decorator, step
+    from metaflow.deployer import DeployedFlow, Deployer, list_deployed_flows
     from metaflow.flowspec import FlowSpec
     from metaflow.mutators import FlowMutator, MutableFlow, MutableStep, StepMutator
-    from metaflow.nbrunner import NBRunner
+    from metaflow.nbrunner import NBDeployer, NBRunner
     from metaflow.parameters import IncludeFile, JSONType, Parameter
     from metaflow.r_step import r_step
     from metaflow.runner import Runner
@@ -64,6 +65,8 @@ __all__ = [
     "Config",
     "ConfigValue",
     "DataArtifact",
+    "DeployedFlow",
+    "Deployer",
     "Flow",
     "FlowMutator",
     "FlowSpec",
@@ -72,6 +75,7 @@ __all__ = [
     "Metaflow",
     "MutableFlow",
     "MutableStep",
+    "NBDeployer",
     "NBRunner",
     "Parameter",
     "Run",
@@ -94,6 +98,7 @@ __all__ = [
     "get_metadata",
     "get_namespace",
     "inspect_spin",
+    "list_deployed_flows",
     "list_namespaces",
     "list_tags",
     "metadata",
@@ -115,7 +120,7 @@ __all__ = [
     "user_step_decorator",
 ]
 
-_SUBMODULES = ("exception", "flowspec", "integrations", "parameters", "runner")
+_SUBMODULES = ("deployer", "exception", "flowspec", "integrations", "parameters", "runner")
 
 _HOMES = {
     "call_step": "metaflow.call_step",
@@ -127,6 +132,10 @@ _HOMES = {
     "r_step": "metaflow.r_step",
     "IncludeFile": "metaflow.parameters",
     "JSONType": "metaflow.parameters",
+    "DeployedFlow": "metaflow.deployer",
+    "Deployer": "metaflow.deployer",
+    "list_deployed_flows": "metaflow.deployer",
+    "NBDeployer": "metaflow.nbrunner",
     "NBRunner": "metaflow.nbrunner",
     "Parameter": "metaflow.parameters",
     "Runner": "metaflow.runner",

@@ -11,6 +11,9 @@ from metaflow_core.errors import CommandException
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _SIMPLE = (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.AugAssign, *_DEFINITIONS)
 
+# Statements that use these are left out.
+_OURS = {"NBDeployer", "NBRunner"}
+
 
 def source_of_cell(name: str, cells: Sequence[str], variables: Collection[str]) -> str:
     """What the last cell that defines the class ``name`` defines; lines stay where they were.
@@ -50,12 +53,12 @@ def _texts(cell: str) -> Iterator[str]:
 
 
 def _program(name: str, text: str, tree: ast.Module, variables: Collection[str]) -> str:
-    left_out = {"NBRunner"} | {
+    left_out = _OURS | {
         alias.asname
         for one in tree.body
         if isinstance(one, ast.ImportFrom)
         for alias in one.names
-        if alias.name == "NBRunner" and alias.asname
+        if alias.name in _OURS and alias.asname
     }
     kept: list[ast.stmt] = []
     dropped: list[ast.stmt] = []
@@ -88,9 +91,9 @@ def _uses(one: ast.stmt, names: set[str]) -> bool:
     """Whether a statement uses a name that is left out. What the body of a function uses is seen when it is called."""
     if isinstance(one, (ast.Import, ast.ImportFrom)):
         return False
-    used = _loaded(one) | {inner.attr for inner in ast.walk(one) if isinstance(inner, ast.Attribute)} & {"NBRunner"}
+    used = _loaded(one) | {inner.attr for inner in ast.walk(one) if isinstance(inner, ast.Attribute)} & _OURS
     if isinstance(one, _DEFINITIONS):
-        return "NBRunner" in used
+        return bool(_OURS & used)
     return bool(used & names) or "get_ipython" in used
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import json
 import os
 import shutil
@@ -15,12 +16,13 @@ import weakref
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from metaflow_core.errors import CommandException, MetaflowException, MetaflowUsageError
 from metaflow_core.results import Run, Task
 
 if TYPE_CHECKING:
+    from metaflow_core.cli.arguments import Option
     from metaflow_core.metadata.backend import Backend
     from typing_extensions import Self
 
@@ -31,15 +33,21 @@ POLL_SECONDS = 0.02
 _STREAMS = ("stdout", "stderr")
 
 
-class Runner:
-    """Runs a flow file, in Python or in R, in a process of its own.
+class Place(Protocol):
+    """Where a command runs, and which program that is."""
 
-    ``show_output`` repeats what the flow prints, ``profile`` is a ``METAFLOW_PROFILE``, ``env`` is added to the
-    environment and ``cwd`` is the working directory. Further arguments are options that stand before the command, such
-    as ``metadata=`` or ``branch=``. ``MetaflowException`` when there is no such file.
+    flow_file: str
+    show_output: bool
+    cwd: str
+    env: dict[str, str]
 
-        with Runner("train.py").run(alpha=0.5, tags=["nightly"]) as running:
-            print(running.status, running.run.data.accuracy)
+    def _command(self, words: list[str], arguments: Mapping[str, Any]) -> list[str]: ...
+
+
+class FlowFile:
+    """A flow file, and how it is started: the environment, the directory, and the options before the command.
+
+    As a context manager it stops what still runs in the end, and removes the logs.
     """
 
     def __init__(
@@ -59,20 +67,55 @@ class Runner:
         self.show_output = show_output
         self.timeout = file_read_timeout
         self.env = {**os.environ, **(env or {}), **({} if profile is None else {"METAFLOW_PROFILE": profile})}
-        self._before = _before(options)
+        self.options = options
+        self._before = words_of(options, options_before(), f"{type(self).__name__}()") if options else []
         self._started: list[Executing] = []
 
-    def __enter__(self) -> Runner:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *raised: object) -> None:
         self.cleanup()
 
-    async def __aenter__(self) -> Runner:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *raised: object) -> None:
         self.cleanup()
+
+    def cleanup(self) -> None:
+        """Stop what still runs, and remove the logs."""
+        for executing in self._started:
+            executing.cleanup()
+        self._started = []
+
+    def _add(self, executing: E) -> E:
+        self._started.append(executing)
+        return executing
+
+    def _program(self) -> list[str]:
+        """The command that starts the flow, without a command of the flow."""
+        in_r = self.flow_file.lower().endswith(".r")
+        rscript = shutil.which("Rscript") if in_r else None
+        if in_r and rscript is None:
+            raise CommandException(f"Rscript is not on the PATH, so {self.flow_file} can't run. Install R.")
+        program = [rscript] if rscript else [sys.executable, "-u"]
+        return [*program, self.flow_file]
+
+    def _command(self, words: list[str], arguments: Mapping[str, Any]) -> list[str]:
+        return [*self._program(), *self._before, *words, *(_after(words[0], arguments) if arguments else [])]
+
+
+class Runner(FlowFile):
+    """Runs a flow file, in Python or in R, in a process of its own.
+
+    ``show_output`` repeats what the flow prints, ``profile`` is a ``METAFLOW_PROFILE``, ``env`` is added to the
+    environment and ``cwd`` is the working directory. Further arguments are options that stand before the command, such
+    as ``metadata=`` or ``branch=``. ``MetaflowException`` when there is no such file.
+
+        with Runner("train.py").run(alpha=0.5, tags=["nightly"]) as running:
+            print(running.status, running.run.data.accuracy)
+    """
 
     def run(self, **arguments: Any) -> ExecutingRun:
         """Run the flow to its end. Arguments are its parameters and options of ``run``: ``tags``, ``max_workers``, ...
@@ -109,16 +152,6 @@ class Runner:
         """Start to run one step alone; see ``spin``, and ``ExecutingTask.wait``."""
         return self._add(ExecutingTask(self, ["spin", pathspec], arguments))
 
-    def cleanup(self) -> None:
-        """Stop what still runs, and remove the logs."""
-        for executing in self._started:
-            executing.cleanup()
-        self._started = []
-
-    def _add(self, executing: E) -> E:
-        self._started.append(executing)
-        return executing
-
     async def _begin(self, executing: ExecutingRun) -> ExecutingRun:
         self._add(executing)
         end = time.monotonic() + self.timeout
@@ -128,30 +161,22 @@ class Runner:
             await asyncio.sleep(POLL_SECONDS)
         return executing
 
-    def _command(self, words: list[str], arguments: Mapping[str, Any]) -> list[str]:
-        in_r = self.flow_file.lower().endswith(".r")
-        rscript = shutil.which("Rscript") if in_r else None
-        if in_r and rscript is None:
-            raise CommandException(f"Rscript is not on the PATH, so {self.flow_file} can't run. Install R.")
-        program = [rscript] if rscript else [sys.executable, "-u"]
-        return [*program, self.flow_file, *self._before, *words, *(_after(words[0], arguments) if arguments else [])]
-
 
 class Executing:
     """A command of a flow file in a process of its own. Use it as a context manager: its logs go with it."""
 
-    def __init__(self, runner: Runner, words: list[str], arguments: Mapping[str, Any]) -> None:
+    def __init__(self, place: Place, words: list[str], arguments: Mapping[str, Any]) -> None:
         # Not the runner itself: the logs go when nobody has this object any more.
-        self._name, self._show = os.path.basename(runner.flow_file), runner.show_output
+        self._name, self._show = os.path.basename(place.flow_file), place.show_output
         self._folder = Path(tempfile.mkdtemp(prefix="metaflow-runner-"))
         self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._timed_out = False
-        self._command = runner._command([*words, *self._extra()], arguments)
+        self._command = place._command([*words, *self._extra()], arguments)
         with open(self._folder / "stdout", "wb") as stdout, open(self._folder / "stderr", "wb") as stderr:
             self._process = subprocess.Popen(
                 self._command,
-                env=runner.env,
-                cwd=runner.cwd,
+                env={**place.env, **self._variables()},
+                cwd=place.cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
@@ -160,6 +185,9 @@ class Executing:
 
     def _extra(self) -> list[str]:
         return []
+
+    def _variables(self) -> dict[str, str]:
+        return {}
 
     def __enter__(self) -> Self:
         return self
@@ -355,21 +383,23 @@ class ExecutingTask(Executing):
         return f"<ExecutingTask {self._name}: {self.status}>"
 
 
-def _before(options: Mapping[str, Any]) -> list[str]:
-    """What stands before the command. ``MetaflowUsageError`` for an option that there is not."""
-    if not options:
-        return []
-    from metaflow_core.cli.arguments import known_names, options_before
+def options_before() -> Mapping[str, Option]:
+    """The options that stand before a command of a flow."""
+    from metaflow_core.cli.arguments import options_before
+
+    return options_before()
+
+
+def words_of(options: Mapping[str, Any], known: Mapping[str, Option], where: str) -> list[str]:
+    """Options as words of the command line. ``MetaflowUsageError`` for one that ``where`` does not take."""
+    from metaflow_core.cli.arguments import known_names
 
     words: list[str] = []
-    known = options_before()
     for name, value in options.items():
         if name not in known:
-            import difflib
-
             near = difflib.get_close_matches(name, known_names(known), 1)
             advice = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known_names(known))}."
-            raise MetaflowUsageError(f"Runner() has no option {name!r}. {advice}")
+            raise MetaflowUsageError(f"{where} has no option {name!r}. {advice}")
         words += [] if value is None else known[name].words(value)
     return words
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from metaflow_core.errors import MetaflowUsageError
+from metaflow_core.names import near
 
 from metaflow_r.text import strings, text
 
@@ -79,6 +80,7 @@ def _of_run(parameters: Mapping[str, str], is_open: bool, given: Mapping[str, An
         options = options_of(command, *place)
     before: list[str] = []
     after: list[str] = []
+    unknown: list[str] = []
     for name, value in given.items():
         if name in asked or (name in commands() and value is False):
             continue
@@ -94,8 +96,11 @@ def _of_run(parameters: Mapping[str, str], is_open: bool, given: Mapping[str, An
         elif is_open or (asked and not options):  # of a command that is not there, which is what counts
             after += parameter_words(name, _scalar(value))
         else:
-            known = known_names(parameters, options, [one for one in commands() if one != "run"], early, ["batch"])
-            raise _Unknown(name, known)
+            unknown.append(name)
+    if unknown:
+        known = known_names(parameters, options, [one for one in commands() if one != "run"], early, ["batch"])
+        # Where a command is misspelt its options are unknown too, and the command is what to mend.
+        raise _Unknown(next((name for name in unknown if near(name, commands())), unknown[0]), known)
     if command == "help":
         command, after = "run", ["--help"]
     return before, command, [*place, *after]

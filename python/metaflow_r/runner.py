@@ -20,7 +20,7 @@ def _start(file: Any, rscript: Any, cwd: Any, before: Any, words: Any, after: An
     class OfR(Runner):
         def _command(self, command: list[str], arguments: Any) -> list[str]:
             in_r = self.flow_file.lower().endswith(".r")
-            program = [text(rscript), self.flow_file] if in_r else super()._command([], {})
+            program = [text(rscript), self.flow_file] if in_r else super()._program()
             return [*program, *strings(before), *command, *strings(after)]
 
     runner = OfR(text(file), show_output=False, cwd=text(cwd))

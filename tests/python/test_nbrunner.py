@@ -247,5 +247,5 @@ def test_outside_of_a_notebook(project: Path) -> None:
     class HereFlow(FlowSpec):
         pass
 
-    with pytest.raises(CommandException, match=r"this is none. A flow in a file is run by Runner\(\"flow.py\"\)"):
+    with pytest.raises(CommandException, match=r"this is none. For a flow in a file there is Runner\(\"flow.py\"\)"):
         NBRunner(HereFlow)

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class NodeFailed(Exception):
 
 
 class Walker:
-    """Carries out one run of a plan. ``env`` is added to the environment of all nodes; ``at_once`` may run at a time."""
+    """Carries out one run of a plan. ``env`` is added to the environment of nodes; ``at_once`` may run at a time."""
 
     def __init__(
         self, plan: DeploymentPlan, run_id: str, env: Mapping[str, str] | None = None, at_once: int = 2
@@ -187,7 +188,7 @@ class Toy:
 
     def trigger(self, deployment: Deployment, parameters: Mapping[str, str], options: Mapping[str, Any]) -> Execution:
         """Walks the plan."""
-        run_id = f"toy-{len(list(_folder().glob('*.run'))) + 1}"
+        run_id = _new_id()
         command = [sys.executable, __file__, str(_folder()), deployment.name, run_id, json.dumps(dict(parameters))]
         walk = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         _record(run_id, deployment.name, status="running", started_at=time.time(), pid=walk.pid)
@@ -250,6 +251,15 @@ def _folder() -> Path:
     folder = Path(os.environ["TOY_FOLDER"])
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _new_id() -> str:
+    number = 1
+    while True:
+        with suppress(FileExistsError):
+            (_folder() / f"toy-{number}.id").touch(exist_ok=False)
+            return f"toy-{number}"
+        number += 1
 
 
 def _known(run_id: str) -> dict[str, Any]:

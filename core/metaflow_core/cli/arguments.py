@@ -15,14 +15,14 @@ from typing import Any
 import click
 
 from metaflow_core.cli.flow import COMMANDS, FlowContext, command_line
+from metaflow_core.cli.orchestrator import orchestrator_names
 from metaflow_core.decorators.provided import flow_decorator_classes
 from metaflow_core.errors import MetaflowUsageError
 from metaflow_core.graph.model import FlowDef
 from metaflow_core.names import show
 
 _ALSO = {"with": "decospecs"}  # names that programs have for an option beside its own
-_HIDDEN = ("init", "step", "exit-hook")  # they are for programs of our own
-_ORCHESTRATORS = ("step-functions", "argo-workflows", "airflow")  # flows name them, whether they are there or not
+_HIDDEN = ("init", "step", "launch", "exit-hook", "node", "paths", "finish")  # they are for programs of our own
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Option:
 @cache
 def commands() -> dict[str, str]:
     """The commands of every flow, by the names that programs give them."""
-    return {name.replace("-", "_"): name for name in (*COMMANDS, *_ORCHESTRATORS) if name not in _HIDDEN}
+    return {name.replace("-", "_"): name for name in (*COMMANDS, *orchestrator_names()) if name not in _HIDDEN}
 
 
 @cache
@@ -105,6 +105,11 @@ def parameter_words(name: str, value: Any, separator: str | None = None) -> list
     if separator is not None and isinstance(value, (list, tuple)):
         return [f"--{name}", separator.join(map(text_of, value))]
     return [f"--{name}", text_of(value)]
+
+
+def orchestrators() -> dict[str, str]:
+    """The orchestrators that are there, by the names that programs give them."""
+    return {name.replace("-", "_"): name for name in orchestrator_names()}
 
 
 def known_names(*tables: Iterable[str]) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from metaflow_core import __version__, errors, identity
+from metaflow_core.cli.error_file import ERROR_FILE, write_error
 from metaflow_core.cli.option_defaults import ALIASES, command_defaults, option_defaults, with_source
 from metaflow_core.decorators.attach import attach
 from metaflow_core.decorators.provided import flow_decorator_classes
@@ -24,7 +25,6 @@ from metaflow_core.metadata.backend import Backend, open_backend, store_variable
 from metaflow_core.names import near
 
 ORCHESTRATOR = "of a plugin"
-ERROR_FILE = "METAFLOW_INTERNAL_ERROR_FILE"
 
 # Each command is loaded when it is used.
 COMMANDS = {
@@ -332,27 +332,19 @@ def execute(
             error = _at_its_place(group, error)
         error = with_source(error)
         error.show()
-        _write_error(error_file, errors.MetaflowUsageError.__name__, error.format_message())
+        write_error(error_file, errors.MetaflowUsageError.__name__, error.format_message())
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         return 1
     except errors.MetaflowException as error:
         show_error(error)
-        _write_error(error_file, type(error).__name__, str(error))
+        write_error(error_file, type(error).__name__, str(error))
         return error.exit_code
     except BrokenPipeError:
         # The reader has gone (`show | head`). Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
-
-
-def _write_error(file: str | None, name: str, message: str) -> None:
-    if file:
-        import json
-
-        with open(file, "w", encoding="utf-8") as opened:
-            json.dump({"type": name, "message": message}, opened)
 
 
 def _at_its_place(group: click.Group, error: click.NoSuchOption) -> click.UsageError:

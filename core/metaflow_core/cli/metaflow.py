@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from metaflow_core import __version__, settings
+from metaflow_core.cli.error_file import ERROR_FILE, write_error
 from metaflow_core.errors import MetaflowException
 from metaflow_core.names import near
 
@@ -66,9 +67,11 @@ def metaflow(ctx: click.Context) -> None:
 
 def main() -> None:
     """Run the command and exit."""
+    error_file = os.environ.get(ERROR_FILE)
     try:
         metaflow.main(prog_name="metaflow")
     except MetaflowException as error:
+        write_error(error_file, type(error).__name__, str(error))
         click.echo(f"{click.style(error.headline, fg='red', bold=True)}: {error}", err=True, color=None)
         sys.exit(error.exit_code)
 
