@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -246,7 +247,7 @@ def expected(plan: DeploymentPlan, choices: Any) -> list[tuple[str, str]]:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(plan=some_graph(), data=st.data())
 def test_any_graph_runs_as_it_does_locally(plan: DeploymentPlan, data: st.DataObject, tmp_path: Path) -> None:
@@ -256,7 +257,7 @@ def test_any_graph_runs_as_it_does_locally(plan: DeploymentPlan, data: st.DataOb
         """Loops turn up to twice; anything else is up to the seed."""
         node = plan[step]
         turn = rounds[step, path] = rounds.get((step, path), 0) + 1
-        value = hash((seed, step, path, turn)) % len(node.targets)
+        value = zlib.crc32(repr((seed, step, path, turn)).encode()) % len(node.targets)
         choice = node.targets[value]
         return next(one for one in node.targets if one != step) if choice == step and turn > 2 else choice
 
