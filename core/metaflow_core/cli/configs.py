@@ -18,7 +18,7 @@ from metaflow_core.metadata.contents import content, stored
 from metaflow_core.values import decode
 
 # These take the configs of a run that is there already.
-_OF_A_RUN = ("resume", "step", "spin", "exit-hook", "node", "paths", "finish")
+_OF_A_RUN = ("resume", "step", "spin", "exit-hook", "node", "paths", "finish", "deployed-run")
 # These do nothing for which the configs matter.
 _WITHOUT = ("show", "output-dot", "output-mermaid", "dump", "logs", "tag", "runs", "card", "version", "help")
 

@@ -15,6 +15,7 @@ import click
 from metaflow_core.cli.environments import make, wanted
 from metaflow_core.cli.flow import FlowContext
 from metaflow_core.cli.run import elsewhere
+from metaflow_core.config_value import ConfigValue
 from metaflow_core.decorators.resolve import check_decorators, mutate, step_decorators
 from metaflow_core.deployment import compile, node
 from metaflow_core.deployment.due import Nodes, parse_path
@@ -161,7 +162,10 @@ def prepare_deployed(context: FlowContext, row: DeploymentRow) -> None:
     """The flow as it was when it was deployed."""
     flow = context.flow
     if flow.configs:
-        known = compile.restored(row.given["configs"])
+        known = {
+            name: ConfigValue(value, name) if isinstance(value, dict) else value
+            for name, value in compile.restored(row.given["configs"]).items()
+        }
         set_configs(flow, read_configs(flow, {}, required=False, known=known))
     if context.environment is None:
         context.environment = row.given["environment"]
