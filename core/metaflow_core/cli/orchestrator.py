@@ -128,8 +128,12 @@ def _tell(context: FlowContext, orchestrator: Orchestrator, outcome: deploy.Outc
         ("List its runs", _typed(context, orchestrator.name, "list-runs")),
     ]
     if outcome.is_new_token:
-        lines.append(("Who else may deploy it shows", ""))
-        lines.append(("the token once", f"{_typed(context, orchestrator.name, 'create')} --authorize {outcome.token}"))
+        lines.append(
+            (
+                "Others may deploy it, once with",
+                f"{_typed(context, orchestrator.name, 'create')} --authorize {outcome.token}",
+            )
+        )
     for label, text in lines:
         click.echo(f"{label:<32}{text}".rstrip())
 
