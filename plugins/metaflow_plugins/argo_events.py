@@ -9,6 +9,7 @@ from typing import Any
 
 from metaflow_core import settings
 from metaflow_core.errors import MetaflowException
+from metaflow_core.names import masked
 
 ATTEMPTS = 3
 SECONDS = 10.0  # for which an answer is waited for
@@ -26,7 +27,9 @@ def publish(event: Mapping[str, Any]) -> bool:
     if not address:
         return False
     if not address.startswith(("http://", "https://")):
-        raise MetaflowException(f"METAFLOW_ARGO_EVENTS_WEBHOOK_URL must begin with http:// or https://: {address!r}.")
+        raise MetaflowException(
+            f"METAFLOW_ARGO_EVENTS_WEBHOOK_URL must begin with http:// or https://: {masked(address)}."
+        )
     body = json.dumps({"time": time.time_ns() // 1000, "payload": {}, **event}).encode()
     for attempt in range(ATTEMPTS):
         try:
@@ -36,7 +39,7 @@ def publish(event: Mapping[str, Any]) -> bool:
             refused = isinstance(error, HTTPError) and error.code < 500
             if refused or attempt == ATTEMPTS - 1:
                 raise MetaflowException(
-                    f"The event {event['name']} could not be published at METAFLOW_ARGO_EVENTS_WEBHOOK_URL: {error}. "
+                    f"The event {event['name']} could not be published at {masked(address)}: {error}. "
                     f"What waits for it was not started."
                 ) from None
             time.sleep(2**attempt)

@@ -205,7 +205,8 @@ def _execution(workflow: Mapping[str, Any], deployment: Deployment) -> Execution
     elif word == "failed" and timeout and started is not None and finished is not None:
         word = "timed-out" if finished - started >= timeout else word
     name = workflow["metadata"]["name"]
-    return Execution(f"{PREFIX}-{name}", word, started, finished, name)
+    note = str(status.get("message") or "") if word in ("failed", "queued") else ""
+    return Execution(f"{PREFIX}-{name}", word, started, finished, name, note)
 
 
 def _seconds(text: str | None) -> float | None:
