@@ -20,6 +20,7 @@ def events_of(text: str) -> list[dict[str, Any]]:
 
     A time may be text, as ISO 8601 has it. ``MetaflowException`` for what are no events.
     """
+    given: Any
     try:
         given = [_with_number(one) for one in json.loads(text)] if text else []
     except (ValueError, TypeError):
