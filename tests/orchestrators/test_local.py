@@ -265,7 +265,8 @@ def test_settings_of_a_deployment(run_flow: Any, project: Path) -> None:
     agent()
     namespace(None)
     run = Run("SetFlow/local-1")
-    assert (run.data.known, run.data.rate, run.data.seen, run.data.count) == (3, 3, "user:anne", 110)
+    assert (run.data.known, run.data.rate, run.data.count) == (3, 3, 110)
+    assert run["start"].task.data.seen == "user:anne"
 
 
 def test_only_json_needs_nothing(run_flow: Any, project: Path) -> None:

@@ -162,10 +162,11 @@ def prepare_deployed(context: FlowContext, row: DeploymentRow) -> None:
     """The flow as it was when it was deployed."""
     flow = context.flow
     if flow.configs:
-        known = {
-            name: ConfigValue(value, name) if isinstance(value, dict) else value
-            for name, value in compile.restored(row.given["configs"]).items()
-        }
+        plain = {config.artifact for config in flow.configs if config.plain}
+        known = compile.restored(row.given["configs"])
+        for name, value in known.items():
+            if isinstance(value, dict) and name not in plain:
+                known[name] = ConfigValue(value, name)
         set_configs(flow, read_configs(flow, {}, required=False, known=known))
     if context.environment is None:
         context.environment = row.given["environment"]
