@@ -174,7 +174,14 @@ def task(node: dict[str, Any], made: dict[str, Any]) -> Any:
     elif node["paths"] in made:
         current = Node.partial(map_index_template="{{ task.path }}", **options).expand(path=made[node["paths"]].output)
     else:
-        finder = Node(task_id=node["paths"], command="paths", step=node["step"], trigger_rule=options["trigger_rule"])
+        finder = Node(
+            task_id=node["paths"],
+            command="paths",
+            step=node["step"],
+            trigger_rule=options["trigger_rule"],
+            retries=3,  # no code of the user's fails here, but a network may
+            retry_delay=timedelta(seconds=10),
+        )
         finder.set_upstream(before)
         made[node["paths"]] = finder
         return task(node, made)

@@ -55,8 +55,9 @@ class Airflow:
     def __init__(self, program: Path, folder: Path, database: str, worker: Mapping[str, str], stack: ExitStack) -> None:
         self.folder = folder
         self.dags = folder / "dags"
-        (port,) = free_ports(1)
+        port, log_port = free_ports(2)
         self.url = f"http://127.0.0.1:{port}"
+        self._known_token: str | None = None
         self._airflow = str(program / "bin" / "airflow")
         passwords = folder / "passwords.json"
         passwords.write_text(json.dumps({USER: PASSWORD}))
@@ -74,6 +75,7 @@ class Airflow:
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "1",
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "1",
             "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(log_port),
             "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
             **worker,
@@ -161,8 +163,10 @@ class Airflow:
                     process.wait(10)
 
     def _token(self) -> str:
-        token: str = self._request("POST", "/auth/token", {"username": USER, "password": PASSWORD}, {})["access_token"]
-        return token
+        if self._known_token is None:
+            answer = self._request("POST", "/auth/token", {"username": USER, "password": PASSWORD}, {})
+            self._known_token = answer["access_token"]
+        return self._known_token
 
     def _request(self, method: str, path: str, body: object, headers: Mapping[str, str]) -> Any:
         data = None if body is None else json.dumps(body).encode()
