@@ -21,7 +21,8 @@ PAUSE = 0.5  # seconds before a call that failed is repeated
 LOG_PATIENCE = 15.0  # seconds for which the end of a log may be late
 GONE_PATIENCE = 2.0  # the same for a pod that is no more
 IDLE_SECONDS = 300  # after which a log that tells nothing is asked for anew: the connection may be lost
-SILENCE = 600.0  # seconds after which a cluster that does not answer has lost the tasks
+SILENCE = 600.0  # seconds after which a cluster that does not answer, or makes no pod, has lost the tasks
+REFUSED = 120.0  # seconds after which a pod that may not be made never will be
 CONNECTIONS = 64
 RUN_LABEL = "metaflow/driver"
 ATTEMPT_LABEL = "metaflow/attempt"
@@ -39,6 +40,7 @@ class _Pod:
     """What is known of an attempt's pod."""
 
     def __init__(self) -> None:
+        self.since = time.monotonic()  # without a pod
         self.name = ""
         self.read = 0  # bytes of its log
         self.outcome: tuple[int, str] | None = None  # once it has ended
@@ -143,10 +145,19 @@ class KubernetesCompute(ContainerPlace):
         for pod in pods:
             self._seen(pod, deleted=False)
         names = {pod.metadata.name for pod in pods}
+        busy = [pod for pod in pods if pod.status.phase in ("Pending", "Running")]
         for id, known in list(self._pods.items()):
             attempt = self._by_id[id]
-            if known.name and known.name not in names and self._namespace(attempt) == namespace:
+            if self._namespace(attempt) != namespace or attempt.ended:
+                continue
+            if known.name and known.name not in names:
                 self._gone(attempt, known)
+            elif not known.name and attempt.id and time.monotonic() > known.since + LOOK_SECONDS:
+                outcome = self._without_pod(attempt, known, namespace, bool(busy))
+                if outcome is not None and not known.name:
+                    with suppress(Exception):
+                        self._batch.delete_namespaced_job(attempt.id, namespace, propagation_policy="Background")
+                    self._end(attempt, *outcome)
 
     def _seen(self, pod: Any, deleted: bool) -> None:
         id = (pod.metadata.labels or {}).get(ATTEMPT_LABEL, "")
@@ -171,6 +182,51 @@ class KubernetesCompute(ContainerPlace):
                     self.stop(attempt)
                 said = " ".join((state.waiting.message or "").split())
                 self._end(attempt, 1, self._never_starts(attempt, state.waiting.reason, said))
+
+    def _without_pod(self, attempt: Attempt, known: _Pod, namespace: str, others: bool) -> tuple[int, str] | None:
+        """How the attempt has ended whose Job has no pod; None: it has not, and one may still be made.
+
+        ``others`` of this run have pods, so that a quota may have room when they end.
+        """
+        from kubernetes.client.exceptions import ApiException
+
+        id, waited = attempt.id, time.monotonic() - known.since
+        try:
+            job = self._batch.read_namespaced_job(id, namespace)
+        except ApiException as error:
+            if error.status == 404:
+                return -9, f"The Job {id} of the task was deleted before it had a pod."
+            if error.status != 403:
+                raise
+            job = None
+        if job is not None:
+            for condition in job.status.conditions or []:
+                if condition.type == "Failed" and condition.status == "True":
+                    said = " ".join(f"{condition.reason}. {condition.message or ''}".split())
+                    return -9, f"Kubernetes has given up the Job {id} of the task: {said}"
+            if job.spec.suspend:  # something queues jobs, and will start it
+                known.since = time.monotonic()
+                return None
+        try:
+            events = self._core.list_namespaced_event(
+                namespace, field_selector=f"involvedObject.kind=Job,involvedObject.name={id}"
+            ).items
+        except ApiException as error:
+            if error.status != 403:
+                raise
+            events = []
+        refusals = [one.message or "" for one in events if one.reason == "FailedCreate"]
+        said = " ".join(refusals[-1].split()) if refusals else ""
+        if "exceeded quota" in said and others:
+            known.since = time.monotonic()
+        elif said and waited > REFUSED:
+            return 1, f"Kubernetes may not make the pod of the task (Job {id}): {said}"
+        elif waited > SILENCE:
+            return 1, (
+                f"Kubernetes has made no pod for the task in {waited / 60:.0f} minutes, and does not say why. See: "
+                f"kubectl describe job {id} -n {namespace}"
+            )
+        return None
 
     def _gone(self, attempt: Attempt, known: _Pod) -> None:
         message = "" if attempt.unwanted else f"The pod {known.name} of the task was deleted, or its node was lost."

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from metaflow_core.engine.interface import Job, JobNeeds, TaskExited, TaskReques
 from metaflow_core.errors import ComputeUnavailable, InvalidDecoratorAttribute
 from metaflow_core.testing.compute import Running, wait
 from metaflow_core.testing.remote_compute import RemoteComputeContract
+from metaflow_plugins import kubernetes_driver
 from metaflow_plugins.kubernetes_compute import Kubernetes
 from metaflow_plugins.kubernetes_driver import KubernetesCompute
 from metaflow_plugins.kubernetes_manifest import StepPods
@@ -215,6 +217,60 @@ def test_a_cluster_that_refuses(start: Start, kubernetes: Cluster) -> None:
     event = exited(start("any"))
     assert "did not take the task" in event.message
     assert "you may not do that (pods is forbidden: exceeded quota)" in event.message
+
+
+QUOTA = 'Error creating: pods "x" is forbidden: exceeded quota: small, requested: cpu=1, used: cpu=2, limited: cpu=2'
+HOOK = 'Error creating: admission webhook "policy.example.org" denied the request: no such team'
+
+
+@pytest.mark.parametrize(
+    ("why", "code", "message"),
+    [
+        (QUOTA, 1, f"may not make the pod of the task (Job {{job}}): {QUOTA}"),
+        (HOOK, 1, f"may not make the pod of the task (Job {{job}}): {HOOK}"),
+        ("given up", -9, "has given up the Job {job} of the task: DeadlineExceeded. Job was active too long"),
+        ("nothing is said", 1, "does not say why. See: kubectl describe job {job} -n default"),
+    ],
+)
+def test_a_job_that_gets_no_pod(
+    start: Start, kubernetes: Cluster, monkeypatch: pytest.MonkeyPatch, why: str, code: int, message: str
+) -> None:
+    for name in ("LOOK_SECONDS", "REFUSED", "SILENCE"):
+        monkeypatch.setattr(kubernetes_driver, name, 1)
+    kubernetes.no_pods = why
+    event = exited(start("any"))
+    (name,) = kubernetes.jobs
+    assert event.code == code
+    assert message.format(job=name) in event.message
+    assert kubernetes.jobs[name]["deleted"]
+
+
+def test_a_job_that_is_deleted_before_it_has_a_pod(
+    start: Start, kubernetes: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kubernetes_driver, "LOOK_SECONDS", 1)
+    kubernetes.no_pods = QUOTA
+    running = start("any")
+    while not kubernetes.jobs:
+        time.sleep(0.01)
+    next(iter(kubernetes.jobs.values()))["deleted"] = True
+    assert "was deleted before it had a pod" in exited(running).message
+
+
+def test_a_quota_that_this_run_fills_is_waited_for(
+    start: Start, kubernetes: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOOK_SECONDS", "REFUSED"):
+        monkeypatch.setattr(kubernetes_driver, name, 1)
+    first = start("sleeps")
+    first.wait_for_output()
+    kubernetes.no_pods = QUOTA
+    second = Running(first.compute, first.request._replace(task_id="3"))
+    time.sleep(4)
+    assert not any(isinstance(event, TaskExited) for event in second.compute.events())
+    next(iter(kubernetes.pods.values())).end()
+    wait(second.compute, first, second)
+    assert "exceeded quota" in second.events[-1].message  # type: ignore[union-attr]
 
 
 def test_a_cluster_that_can_not_be_used(kubernetes: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,6 +136,7 @@ class Cluster:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.pods: dict[str, Pod] = {}
         self.refuse: tuple[int, str] | None = None
+        self.no_pods = ""  # why the next jobs get none, or "nothing is said", "given up"
         self.events: list[tuple[int, str, dict[str, Any]]] = []
         self.changed = threading.Condition()
         self.cut = 0  # how many logs are cut off in the middle
@@ -156,6 +157,8 @@ class Cluster:
 
         kubernetes_validate.validate(job, VERSION, strict=True)
         self.jobs[job["metadata"]["name"]] = job
+        if self.no_pods:
+            return
         pod = Pod(self, job)
         self.pods[pod.name] = pod
 
@@ -204,6 +207,10 @@ class Handler(BaseHTTPRequestHandler):
         parts = url.path.strip("/").split("/")
         if parts[3] == "forbidden":
             self.fail(403, 'pods is forbidden: User "anne" cannot list resource "pods"')
+        elif parts[-2] == "jobs":
+            self.send_job(parts[-1])
+        elif parts[-1] == "events":
+            self.send_events(asked["fieldSelector"])
         elif parts[-1] == "log":
             self.send_log(self.cluster.pods[parts[-2]])
         elif asked.get("watch"):
@@ -234,6 +241,30 @@ class Handler(BaseHTTPRequestHandler):
                 if self.fits(document, namespace, asked):
                     self.chunk(json.dumps({"type": kind, "object": document}).encode() + b"\n")
         self.chunk(b"")
+
+    def send_job(self, name: str) -> None:
+        job = self.cluster.jobs.get(name)
+        if job is None or job.get("deleted"):
+            self.fail(404, f'jobs "{name}" not found')
+            return
+        conditions = []
+        if self.cluster.no_pods == "given up":
+            conditions = [
+                {"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "Job was active too long"}
+            ]
+        self.answer({**job, "status": {"conditions": conditions}})
+
+    def send_events(self, selector: str) -> None:
+        kind, name = (part.partition("=")[2] for part in selector.split(","))
+        event = {
+            "metadata": {"name": f"{name}.1", "namespace": "default"},
+            "involvedObject": {"kind": kind, "name": name},
+            "type": "Warning",
+            "reason": "FailedCreate",
+            "message": self.cluster.no_pods,
+        }
+        found = [event] if self.cluster.no_pods not in ("", "nothing is said") else []
+        self.answer({"apiVersion": "v1", "kind": "EventList", "metadata": {}, "items": found})
 
     def send_log(self, pod: Pod) -> None:
         self.begin("text/plain")
