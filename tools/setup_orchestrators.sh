@@ -28,3 +28,17 @@ airflow() {
 
 airflow 3
 airflow 2
+
+# --- AWS Step Functions: the linter of state machines, where there is npm --------------------------------------------
+
+validator=asl-validator@4.0.0
+if command -v npm >/dev/null; then
+    if [ "$(cat "$place/asl/made-from.txt" 2>/dev/null)" != "$validator" ]; then
+        say "Installing $validator into $place/asl"
+        mkdir -p "$place/asl"
+        npm install --silent --no-audit --no-fund --prefix "$place/asl" "$validator"
+        echo "$validator" >"$place/asl/made-from.txt"
+    fi
+else
+    say "There is no npm: state machines are not linted"
+fi

@@ -57,6 +57,15 @@ if __name__ == "__main__":
 """
 
 
+READ = """
+import sys
+from metaflow import Run, namespace
+namespace(sys.argv[2])
+run = Run(sys.argv[1])
+print(run.successful, run["join"].task.data.found, run["end"].task.data.kind, "small" in [s.id for s in run.steps()])
+"""
+
+
 @pytest.fixture
 def team(
     project: Path, step_functions: StepFunctionsService, team_database: str, monkeypatch: pytest.MonkeyPatch
@@ -67,9 +76,25 @@ def team(
 
 def test_a_flow_is_deployed_and_run(run_flow: RunFlow, project: Path, team: StepFunctionsService) -> None:
     made = run_flow(FLOW, "step-functions", "create")
-    print(made.stdout)
-    started = run_flow(project / "flow.py", "step-functions", "trigger", "--alpha", "1.5")
-    (execution,) = team.executions(team.machine("SmallFlow")["stateMachineArn"])
-    ended = team.wait(execution)
-    print(started.stdout, ended, team.logs())
-    assert ended["status"] == "SUCCEEDED"
+    assert "SmallFlow is deployed on AWS Step Functions, as SmallFlow." in made.stdout
+    triggered = run_flow(project / "flow.py", "step-functions", "trigger", "--alpha", "1.5")
+    found = re.search(r"Started SmallFlow/(sfn-[0-9a-f-]{36}) on AWS Step Functions, as (\S+)\.", triggered.stdout)
+    assert found
+    assert team.wait(found[2])["status"] == "SUCCEEDED", team.logs()
+    token = re.search(r"production:\S+", made.stdout)[0]  # type: ignore[index]
+    shown = run_flow(READ, f"SmallFlow/{found[1]}", token, user="bob", name="read.py").stdout
+    assert shown == "True ['aa', 'bb'] large False\n"
+    listed = run_flow(project / "flow.py", "step-functions", "list-runs", "--succeeded", "--json").stdout
+    assert [json.loads(line)["run_id"] for line in listed.splitlines()] == [found[1]]
+
+
+def test_the_document_needs_no_credentials(
+    run_flow: RunFlow, team: StepFunctionsService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    shown = run_flow(FLOW, "step-functions", "create", "--only-json")
+    assert "start (each)" in json.loads(shown.stdout)["States"]
+    refused = run_flow(FLOW, "step-functions", "create", check=False)
+    assert refused.returncode == 1
+    assert "no region is set. Set AWS_DEFAULT_REGION" in refused.stderr

@@ -148,7 +148,7 @@ def test_no_text_becomes_part_of_the_machine(flow: str, step: str, words: list[s
         return
     machine = machine_of(plan)
     check_states(machine)
-    paths = [value for value in _paths(machine) if value.startswith("States.Format") and flow in value]
+    paths = [value for value in _paths(machine) if value.startswith(f"States.Format('{flow}/")]
     assert paths == [f"States.Format('{flow}/{{}}/start/', $.run)"]
     assert all(value.startswith(("$", "States.")) for value in _paths(machine))
     values = machine["States"]["start"]["Parameters"]["ContainerOverrides"]["Environment"]
