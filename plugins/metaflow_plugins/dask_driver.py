@@ -228,15 +228,36 @@ def _connect() -> Any:
             "its scheduler, such as tcp://host:8786."
         )
     try:
-        from distributed import Client
+        from distributed import Client, Security
     except ImportError as error:
         raise PluginError("@dask needs the package distributed: pip install 'metaflow-tandem[dask]'.") from error
     # What there is to say of a lost scheduler we say ourselves; the client's own words are a traceback.
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     try:
+        security = Security()  # type: ignore[no-untyped-call]
+        ours = security.get_connection_args("client")  # type: ignore[no-untyped-call]
+        if address.startswith("tls:") and ours.get("ssl_context") is None:
+            raise ValueError("there is no certificate for this machine")  # a Client would hang when it is given up
         return Client(address, set_as_default=False, name="metaflow")  # type: ignore[no-untyped-call]
-    except (OSError, ValueError, TimeoutError) as error:
-        raise ComputeUnavailable(f"No Dask scheduler answers at {address}: {error}.") from error
+    except (OSError, ValueError) as error:
+        reason = f"{error}".rstrip(".")
+        if address.startswith("tls:"):
+            reason += _about_tls(error)
+        raise ComputeUnavailable(f"No Dask scheduler answers at {address}: {reason}.") from error
+
+
+def _about_tls(error: BaseException | None) -> str:
+    """Why there is no connection by way of TLS, as far as the error, or one behind it, knows."""
+    import ssl
+
+    found = ""
+    while error is not None and not found:
+        found = f" ({error})" if isinstance(error, ssl.SSLError) else ""
+        error = error.__cause__ or error.__context__
+    return (
+        f"{found}. For TLS, check DASK_DISTRIBUTED__COMM__TLS__CA_FILE, DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT and "
+        f"DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY"
+    )
 
 
 def _obstacle(worker: Mapping[str, Any], needs: JobNeeds, wanted: Mapping[str, float]) -> str | None:

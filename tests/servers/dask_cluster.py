@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,18 +17,19 @@ from object_stores import free_ports, listens, server
 class DaskCluster:
     """``start_worker`` adds a worker; its folder is all that it has of the file system's content."""
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, stack: ExitStack, protocol: str = "tcp", options: Sequence[str] = ()) -> None:
         self._folder = folder
         self._stack = stack
+        self._options = ["--protocol", protocol, *options]  # of the scheduler and of all workers
         (port,) = free_ports(1)
-        self.address = f"tcp://127.0.0.1:{port}"
+        self.address = f"{protocol}://127.0.0.1:{port}"
         self._port = port
         self.start_scheduler()
         self.workers: list[subprocess.Popen[bytes]] = []
 
     def start_scheduler(self) -> None:
         command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1"]
-        command += ["--port", str(self._port), "--no-dashboard"]
+        command += ["--port", str(self._port), "--no-dashboard", *self._options]
         self.scheduler = self._stack.enter_context(
             server(command, self._folder / "scheduler.log", lambda: listens(self._port))
         )
@@ -60,7 +61,7 @@ class DaskCluster:
         }
         command = [sys.executable, "-m", "distributed.cli.dask_worker", self.address, "--no-nanny", "--name", name]
         command += ["--nthreads", str(threads), "--local-directory", str(folder), "--no-dashboard", *options]
-        command += ["--worker-port", str(port), "--host", "127.0.0.1"]
+        command += ["--worker-port", str(port), "--host", "127.0.0.1", *self._options]
         worker = self._stack.enter_context(
             server(command, self._folder / f"{name}.log", lambda: listens(port), variables, folder)
         )
