@@ -1,4 +1,7 @@
-"""What starts a state machine by itself: rules of Amazon EventBridge."""
+"""What starts a state machine by itself: rules of Amazon EventBridge.
+
+Rules know no time zones. A schedule that has one is one of EventBridge Scheduler, which is another service.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,11 @@ from typing import Any, NamedTuple
 from metaflow_core.deployment.plan import DeploymentPlan, PlanEvent
 from metaflow_core.deployment.schedule import for_aws
 from metaflow_core.errors import CommandException
-from metaflow_core.names import show
 
 from metaflow_plugins.step_functions_names import rule_prefix
 
 TARGET = "machine"  # the id of a rule's only target
+NOTHING_GIVEN = json.dumps({"Parameters": "{}", "Trigger": []})
 
 
 class Rule(NamedTuple):
@@ -27,12 +30,6 @@ def check_rules(plan: DeploymentPlan) -> None:
     """Refuse what rules can't express."""
     if plan.schedule is not None:
         for_aws(plan.schedule)
-        if plan.schedule.timezone not in (None, "UTC", "Etc/UTC"):
-            raise CommandException(
-                f"Rules of Amazon EventBridge know no time zones, and @schedule on flow {plan.flow} has timezone="
-                f"{show(plan.schedule.timezone)}. Write the time in UTC and leave the time zone out, or deploy to Argo "
-                f"Workflows or Airflow."
-            )
     for trigger in plan.triggers:
         if len(trigger.events) > 1:
             names = ", ".join(event.name for event in trigger.events)
@@ -46,9 +43,8 @@ def rules_of(plan: DeploymentPlan, machine: str) -> list[Rule]:
     """One for the schedule, and one for each event."""
     prefix = rule_prefix(machine)
     found = []
-    if plan.schedule is not None:
-        settings = {"ScheduleExpression": f"cron({for_aws(plan.schedule)})"}
-        found.append(Rule(f"{prefix}schedule", settings, {"Input": json.dumps({"Parameters": "{}", "Trigger": []})}))
+    if plan.schedule is not None and not _has_zone(plan):
+        found.append(Rule(f"{prefix}schedule", {"ScheduleExpression": _expression(plan)}, {"Input": NOTHING_GIVEN}))
     events = {event.name: event for trigger in plan.triggers for event in trigger.events}
     for number, event in enumerate(events.values()):
         pattern: dict[str, Any] = {"detail-type": [event.name]}
@@ -57,6 +53,33 @@ def rules_of(plan: DeploymentPlan, machine: str) -> list[Rule]:
         settings = {"EventPattern": json.dumps(pattern)}
         found.append(Rule(f"{prefix}event-{number}", settings, {"InputTransformer": _transformer(event)}))
     return found
+
+
+def zoned_schedule(plan: DeploymentPlan, machine: str) -> dict[str, Any] | None:
+    """The schedule, if it is in a time zone: arguments of ``create_schedule``, but for the target's ARN and role."""
+    if plan.schedule is None or not _has_zone(plan):
+        return None
+    return {
+        "Name": schedule_name(machine),
+        "Description": f"Starts the state machine {machine}.",
+        "ScheduleExpression": _expression(plan),
+        "ScheduleExpressionTimezone": plan.schedule.timezone,
+        "FlexibleTimeWindow": {"Mode": "OFF"},
+        "Target": {"Input": NOTHING_GIVEN},
+    }
+
+
+def schedule_name(machine: str) -> str:
+    return f"{rule_prefix(machine)}schedule"
+
+
+def _has_zone(plan: DeploymentPlan) -> bool:
+    return plan.schedule is not None and plan.schedule.timezone not in (None, "UTC", "Etc/UTC")
+
+
+def _expression(plan: DeploymentPlan) -> str:
+    assert plan.schedule is not None
+    return f"cron({for_aws(plan.schedule)})"
 
 
 def _transformer(event: PlanEvent) -> dict[str, Any]:

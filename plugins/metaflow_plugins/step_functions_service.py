@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -16,9 +17,10 @@ from metaflow_plugins.aws_calls import clients, code_of, explained
 from metaflow_plugins.batch_driver import register
 from metaflow_plugins.batch_job import StepJob
 from metaflow_plugins.step_functions_names import PAGE, machine_name, rule_prefix
-from metaflow_plugins.step_functions_rules import TARGET, Rule, rules_of
+from metaflow_plugins.step_functions_rules import TARGET, Rule, rules_of, schedule_name, zoned_schedule
 
 TAG = "metaflow:deployment"  # of a state machine: whose it is
+ZONED = "metaflow:scheduler"  # whether EventBridge Scheduler starts it; without it that service is not asked
 STATUSES = {
     "RUNNING": "running",
     "SUCCEEDED": "succeeded",
@@ -35,8 +37,8 @@ class Service:
     """Step Functions, EventBridge and Batch, of the region that is set."""
 
     def __init__(self) -> None:
-        names = ["stepfunctions", "events", "batch", "dynamodb"]
-        self._machines, self._events, self.batch, self._tables = clients(
+        names = ["stepfunctions", "events", "scheduler", "batch", "dynamodb"]
+        self._machines, self._events, self._scheduler, self.batch, self._tables = clients(
             names, "AWS Step Functions", "AWS Step Functions can't be used"
         )
 
@@ -60,8 +62,10 @@ class Service:
             register(self.batch, step, job)
         undo: Undo = []
         try:
-            arn = self._put_machine(plan, name, document, logs, undo)
-            rules = rules_of(plan, name)
+            existing = self._existing(plan)
+            arn = self._put_machine(plan, name, document, logs, existing, undo)
+            rules, zoned = rules_of(plan, name), zoned_schedule(plan, name)
+            self._put_schedule(name, arn, zoned, existing is not None and ZONED in existing["tags"], undo)
             self._put_rules(name, arn, rules, undo)
         except BaseException:
             for call, given in reversed(undo):
@@ -69,7 +73,9 @@ class Service:
                     call(**given)
             raise
         notes = [f"The state machine is {name}: {arn}"]
-        notes += [f"{rule.name} starts it." for rule in rules]
+        notes += [
+            f"{starter} starts it." for starter in [*(rule.name for rule in rules), *([zoned["Name"]] if zoned else [])]
+        ]
         return Deployed(name, {**info, "arn": arn}, notes)
 
     def delete(self, deployment: Deployment) -> None:
@@ -77,6 +83,8 @@ class Service:
             for rule in self._rules(deployment.handle):
                 self._delete_rule(rule)
         with explained(f"The state machine {deployment.handle} can't be deleted", PAGE):
+            if self._is_there(deployment) and ZONED in self._tags(deployment.info["arn"]):
+                self._delete_schedule(schedule_name(deployment.handle))
             self._machines.delete_state_machine(stateMachineArn=deployment.info["arn"])
 
     # --- executions ------------------------------------------------------------------------------------------------
@@ -143,14 +151,16 @@ class Service:
 
     # --- machines --------------------------------------------------------------------------------------------------
 
-    def _put_machine(self, plan: DeploymentPlan, name: str, document: str, logs: bool, undo: Undo) -> str:
+    def _put_machine(
+        self, plan: DeploymentPlan, name: str, document: str, logs: bool, existing: dict[str, Any] | None, undo: Undo
+    ) -> str:
         given: dict[str, Any] = {"definition": document, "roleArn": settings.get("SFN_IAM_ROLE")}
         if logs:
             group = {"cloudWatchLogsLogGroup": {"logGroupArn": settings.get("SFN_EXECUTION_LOG_GROUP_ARN")}}
             given["loggingConfiguration"] = {"level": "ALL", "includeExecutionData": True, "destinations": [group]}
-        tags = [{"key": TAG, "value": plan.name}, {"key": "metaflow:flow", "value": plan.flow}]
-        tags.append({"key": "metaflow:owner", "value": plan.owner})
-        existing = self._existing(plan)
+        tags = {TAG: plan.name, "metaflow:flow": plan.flow, "metaflow:owner": plan.owner}
+        if zoned_schedule(plan, name) is not None:
+            tags[ZONED] = "yes"
         with explained(f"The state machine {name} can't be deployed", PAGE):
             if existing is None:
                 made = self._machines.create_state_machine(name=name, type="STANDARD", tags=_legal(tags), **given)
@@ -161,8 +171,20 @@ class Service:
             before = {key: existing[key] for key in given if key in existing}
             self._machines.update_state_machine(stateMachineArn=arn, **given)
             undo.append((self._machines.update_state_machine, {"stateMachineArn": arn, **before}))
-            self._machines.tag_resource(resourceArn=arn, tags=_legal(tags))
+            undo.append((self._tag, {"arn": arn, "tags": existing["tags"]}))
+            self._tag(arn, tags)
             return arn
+
+    def _tag(self, arn: str, tags: Mapping[str, str]) -> None:
+        self._machines.tag_resource(resourceArn=arn, tags=_legal(tags))
+        if ZONED not in tags:
+            self._machines.untag_resource(resourceArn=arn, tagKeys=[ZONED])
+
+    def _tags(self, arn: str) -> dict[str, str]:
+        return {tag["key"]: tag["value"] for tag in self._machines.list_tags_for_resource(resourceArn=arn)["tags"]}
+
+    def _is_there(self, deployment: Deployment) -> bool:
+        return self._arn(deployment.handle) is not None
 
     def _existing(self, plan: DeploymentPlan) -> dict[str, Any] | None:
         """The machine with the name of this deployment. It is an error when it is somebody else's."""
@@ -172,8 +194,8 @@ class Service:
             return None
         with explained(f"The state machine {name} can't be read", PAGE):
             found = dict(self._machines.describe_state_machine(stateMachineArn=arn))
-            tags = {tag["key"]: tag["value"] for tag in self._machines.list_tags_for_resource(resourceArn=arn)["tags"]}
-        if tags.get(TAG) != _text(plan.name):
+            found["tags"] = self._tags(arn)
+        if found["tags"].get(TAG) != _text(plan.name):
             raise CommandException(
                 f"There is a state machine {name} already that is no deployment of {plan.name}. Set "
                 f"METAFLOW_SFN_STATE_MACHINE_PREFIX to something that begins the names of your deployments."
@@ -228,6 +250,32 @@ class Service:
         )
         self._put_target(rule.name, {"Id": TARGET, "Arn": arn, "RoleArn": role, **rule.target})
 
+    def _put_schedule(self, machine: str, arn: str, wanted: dict[str, Any] | None, is_there: bool, undo: Undo) -> None:
+        if wanted is None and not is_there:
+            return
+        with explained(f"The schedule of {machine} can't be deployed", PAGE):
+            name, before = schedule_name(machine), None
+            if is_there:
+                found = self._scheduler.get_schedule(Name=name)
+                kept = ("Name", "Description", "ScheduleExpression", "ScheduleExpressionTimezone")
+                before = {key: found[key] for key in (*kept, "FlexibleTimeWindow", "Target") if key in found}
+            if wanted is None:
+                undo.append((self._scheduler.create_schedule, before or {}))
+                self._delete_schedule(name)
+                return
+            role = settings.get("EVENTS_SFN_ACCESS_IAM_ROLE")
+            given = {**wanted, "Target": {**wanted["Target"], "Arn": arn, "RoleArn": role}}
+            if before is None:
+                undo.append((self._delete_schedule, {"name": name}))
+                self._scheduler.create_schedule(**given)
+            else:
+                undo.append((self._scheduler.update_schedule, before))
+                self._scheduler.update_schedule(**given)
+
+    def _delete_schedule(self, name: str) -> None:
+        with suppress(self._scheduler.exceptions.ResourceNotFoundException):  # it is gone
+            self._scheduler.delete_schedule(Name=name)
+
     def _put_target(self, rule: str, target: dict[str, Any]) -> None:
         answer = self._events.put_targets(Rule=rule, Targets=[target])
         if answer.get("FailedEntryCount"):
@@ -255,13 +303,11 @@ class Service:
         self._events.put_targets(Rule=name, Targets=before[1])
 
     def _delete_rule(self, name: str) -> None:
-        try:
+        with suppress(self._events.exceptions.ResourceNotFoundException):  # it is gone
             targets = [target["Id"] for target in self._events.list_targets_by_rule(Rule=name)["Targets"]]
             if targets:
                 self._events.remove_targets(Rule=name, Ids=targets)
             self._events.delete_rule(Name=name)
-        except self._events.exceptions.ResourceNotFoundException:
-            pass  # it is gone
 
 
 def _execution(found: Mapping[str, Any]) -> Execution:
@@ -275,8 +321,8 @@ def _execution(found: Mapping[str, Any]) -> Execution:
     )
 
 
-def _legal(tags: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    return [{"key": tag["key"], "value": _text(tag["value"])} for tag in tags]
+def _legal(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"key": key, "value": _text(value)} for key, value in tags.items()]
 
 
 def _text(value: str) -> str:

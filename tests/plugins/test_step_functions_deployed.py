@@ -36,8 +36,6 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("settings")
 class TestContract(OrchestratorContract):
-    refuses = frozenset({"everything of one step"})  # it has a schedule in a time zone
-
     @pytest.fixture
     def orchestrator(self) -> StepFunctions:
         return StepFunctions()
@@ -85,7 +83,7 @@ def check_states(machine: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("distributed", [False, True])
-@pytest.mark.parametrize("what", [what for what in plans() if what != "everything of one step"])
+@pytest.mark.parametrize("what", list(plans()))
 @pytest.mark.usefixtures("settings")
 def test_all_states_can_be_reached(what: str, distributed: bool) -> None:
     check_states(machine_of(plans()[what], use_distributed_map=distributed))
@@ -283,6 +281,32 @@ def test_deployed_again_and_deleted(step_functions: StepFunctionsService) -> Non
         StepFunctions().delete(deployment_of(plan, made), {})
     names = [one["name"] for one in step_functions.machines.list_state_machines()["stateMachines"]]
     assert made.handle not in names
+
+
+def test_a_schedule_in_a_time_zone(step_functions: StepFunctionsService) -> None:
+    scheduler = step_functions.aws.connect("scheduler")
+
+    def known() -> list[str]:
+        return [one["Name"] for one in scheduler.list_schedules()["Schedules"] if one["Name"].startswith(prefix)]
+
+    plan = plan_named(schedule=Schedule("0 10 * * *", "Europe/Berlin"))
+    prefix = rule_prefix(machine_name(plan.name))
+    made = deploy(plan)
+    assert known() == [f"{prefix}schedule"]
+    assert rules(step_functions, made.handle) == {}
+    for hour in (10, 11):
+        deploy(replace(plan, schedule=Schedule(f"0 {hour} * * *", "Europe/Berlin")))
+        found = scheduler.get_schedule(Name=known()[0])
+        assert found["ScheduleExpression"] == f"cron(0 {hour} * * ? *)"
+        assert found["ScheduleExpressionTimezone"] == "Europe/Berlin"
+        assert found["Target"]["Arn"] == made.info["arn"]
+    deploy(replace(plan, schedule=Schedule("0 10 * * *", "UTC")))
+    assert known() == []
+    assert set(rules(step_functions, made.handle)) == {"schedule"}
+    deploy(plan)
+    assert set(rules(step_functions, made.handle)) == set()
+    StepFunctions().delete(deployment_of(plan, made), {})
+    assert known() == []
 
 
 def test_nothing_is_half_deployed(step_functions: StepFunctionsService, monkeypatch: pytest.MonkeyPatch) -> None:
