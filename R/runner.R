@@ -64,30 +64,11 @@
 #' }
 #' @export
 runner <- function(flow_file, show_output = TRUE, profile = NULL, env = NULL, cwd = NULL, ...) {
-  if (missing(flow_file) || !is_string(flow_file)) {
-    stop_metaflow(
-      paste0("runner(\"flow.R\") takes the name of a flow file", if (!missing(flow_file)) paste0(", not ", show_value(flow_file)), "."),
-      class = "metaflow_invalid_argument"
-    )
-  }
-  if (!isTRUE(show_output) && !isFALSE(show_output)) {
-    stop_metaflow(
-      paste0("runner(): show_output is TRUE or FALSE, not ", show_value(show_output), "."),
-      class = "metaflow_invalid_argument"
-    )
-  }
-  cwd <- normalizePath(if (is.null(cwd)) getwd() else cwd, mustWork = FALSE)
-  file <- path.expand(flow_file)
-  if (!startsWith(file, "/")) file <- file.path(cwd, file)
-  if (!file.exists(file)) {
-    stop_metaflow(paste0("There is no flow file \"", flow_file, "\" in ", cwd, "."), class = "metaflow_command")
-  }
-  env <- c(runner_environment(env), if (!is.null(profile)) c(METAFLOW_PROFILE = profile))
-  before <- words_of(list(...), "runner()", command = "")$before
+  place <- flow_place("runner", if (!missing(flow_file)) flow_file, show_output, profile, env, cwd, list(...))
   start <- function(words, given, wait) {
     where <- paste0(words[[1L]], "()")
     after <- words_of(given, where, command = words[[1L]])$after
-    executed <- start_file(file, env, cwd, before, words, after)
+    executed <- start_file(place$file, place$env, place$cwd, place$before, words, after)
     if (wait) finish_executed(executed, show_output) else if (!executed$spun) await_id(executed)
     new_executed(executed)
   }
@@ -135,11 +116,36 @@ print.metaflow_runner <- function(x, ...) {
   invisible(x)
 }
 
-runner_environment <- function(env) {
+# Where a flow file runs, how, and with which words before the command: the arguments of runner() and deployer().
+flow_place <- function(name, flow_file, show_output, profile, env, cwd, options) {
+  if (!is_string(flow_file)) {
+    stop_metaflow(
+      paste0(name, "(\"flow.R\") takes the name of a flow file", if (!is.null(flow_file)) paste0(", not ", show_value(flow_file)), "."),
+      class = "metaflow_invalid_argument"
+    )
+  }
+  if (!isTRUE(show_output) && !isFALSE(show_output)) {
+    stop_metaflow(
+      paste0(name, "(): show_output is TRUE or FALSE, not ", show_value(show_output), "."),
+      class = "metaflow_invalid_argument"
+    )
+  }
+  cwd <- normalizePath(if (is.null(cwd)) getwd() else cwd, mustWork = FALSE)
+  file <- path.expand(flow_file)
+  if (!startsWith(file, "/")) file <- file.path(cwd, file)
+  if (!file.exists(file)) {
+    stop_metaflow(paste0("There is no flow file \"", flow_file, "\" in ", cwd, "."), class = "metaflow_command")
+  }
+  env <- c(runner_environment(env, name), if (!is.null(profile)) c(METAFLOW_PROFILE = profile))
+  before <- words_of(options, paste0(name, "()"), command = "")$before
+  list(file = file, show = show_output, env = env, cwd = cwd, before = before)
+}
+
+runner_environment <- function(env, name) {
   env <- unlist(as.list(env))
   if (length(env) && (is.null(names(env)) || !all(nzchar(names(env))) || anyNA(env))) {
     stop_metaflow(
-      "runner(): env takes environment variables by name, as in c(DEBUG = \"1\").",
+      paste0(name, "(): env takes environment variables by name, as in c(DEBUG = \"1\")."),
       class = "metaflow_invalid_argument"
     )
   }

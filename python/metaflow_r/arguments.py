@@ -50,12 +50,13 @@ def _words(parameters: Any, separators: Any, command: Any, is_open: Any, names: 
 def _of_file(command: str, given: Mapping[str, Any]) -> tuple[list[str], str, list[str]]:
     from metaflow_core.cli.arguments import known_names, options_before, options_of, parameter_words
 
-    known = options_of(command) if command else options_before()
+    known = options_of(*command.split()) if command else options_before()
+    is_create = command.endswith(" create")  # which takes no parameters
     words: list[str] = []
     for name, value in given.items():
         if name in known:
             words += known[name].words(_whole(value))
-        elif command:
+        elif command and not is_create:
             words += parameter_words(name, _scalar(value))
         else:
             raise _Unknown(name, known_names(known))

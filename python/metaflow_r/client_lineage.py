@@ -52,10 +52,11 @@ def _environment(run: Any) -> Any:
 
 def _trigger(run: Any) -> Any:
     """The events that have started the run, each a list; None when there are none."""
+    from rpy2.rinterface import ListSexpVector
+
     from metaflow_r.client_values import to_r
     from metaflow_r.read import to_r as to_value
     from metaflow_r.sexp import named_list
-    from rpy2.rinterface import ListSexpVector
 
     found = _found(run).trigger
     if found is None:

@@ -108,6 +108,7 @@ GRAPH = """
 
         @step
         def gather(self, inputs):
+            self.merge_artifacts(inputs, include=["factor", "seen"])
             self.found = [(one.result, one.turns) for one in inputs]
             self.next(self.collect)
 
