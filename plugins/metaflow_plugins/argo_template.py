@@ -13,7 +13,7 @@ from metaflow_core import settings
 from metaflow_core.deployment.plan import PROGRAM, PROGRAM_VARIABLE, DeploymentPlan, PlanNode
 from metaflow_core.engine.interface import JobNeeds
 from metaflow_core.errors import MetaflowException
-from metaflow_core.names import show
+from metaflow_core.names import masked, show
 
 from metaflow_plugins.argo_graph import PATH, graph_templates
 from metaflow_plugins.argo_names import Names, deployment_name
@@ -136,6 +136,8 @@ class _Containers:
     def __init__(self, plan: DeploymentPlan) -> None:
         self.plan = plan
         self.pull_secrets: list[str] = []
+        webhook = settings.get("ARGO_EVENTS_WEBHOOK_URL")
+        self.webhook = webhook if webhook and masked(webhook) == webhook else None  # nothing deployed has a password
         self.secrets = [name.strip() for name in (settings.get("ARGO_WORKFLOWS_KUBERNETES_SECRETS") or "").split(",")]
 
     def of_step(self, node: PlanNode, name: str) -> dict[str, Any]:
@@ -206,7 +208,10 @@ class _Containers:
 
     def _variables(self, node: PlanNode, more: Mapping[str, str]) -> list[dict[str, str]]:
         """Those of ``more`` have what Argo replaces."""
-        given = {key: variable_text(value) for key, value in self.plan.environment(node).items()}
+        plain = self.plan.environment(node)
+        if self.webhook:  # where the last node tells that the run has succeeded
+            plain["METAFLOW_ARGO_EVENTS_WEBHOOK_URL"] = self.webhook
+        given = {key: variable_text(value) for key, value in plain.items()}
         if any(BRACE in value for value in given.values()):
             given = {BRACE: "{", **given}
         given[PROGRAM_VARIABLE] = safe_json(self.plan.program)

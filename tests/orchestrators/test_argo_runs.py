@@ -175,7 +175,7 @@ if __name__ == "__main__":
 R_STEPS = """
 outer <- function(self) self$parts <- as.list(seq_len(self$input))
 in_r <- function(self) self$fitted <- self$part + self$alpha
-gathered <- function(self, inputs) self$gathered <- unlist(gather_inputs(inputs, "fitted"))
+gathered <- function(self, inputs) self$gathered <- unlist(gather_inputs(inputs, "fitted"), use.names = FALSE)
 """
 FIND = """
 import json, sys
@@ -186,7 +186,7 @@ found = {}
 for step in run.steps():
     tasks = [{a.id: repr(a.data) for a in task if a.id not in ("name", "problem")} for task in step.tasks()]
     found[step.id] = sorted(tasks, key=lambda task: json.dumps(task, sort_keys=True))
-print(json.dumps({"successful": run.successful, "finished": run.finished, "tags": sorted(run.tags), "steps": found}))
+print(json.dumps({"successful": run.successful, "status": run.status, "tags": sorted(run.tags), "steps": found}))
 """
 
 
@@ -303,7 +303,7 @@ def test_a_failed_run_is_resumed_locally(argo: ArgoCluster, run_flow: RunFlow) -
     (told,) = walker.ran("tell-failed")
     assert told.code == 0 and f"WOKEN by FailsFlow/{run_id}" in told.log
     found = find(run_flow, f"FailsFlow/{run_id}", namespace)
-    assert found["finished"] and not found["successful"]
+    assert found["status"] == "failed" and not found["successful"]
     assert run_id in run_flow(Path("flow.py"), "argo-workflows", "list-runs", "--failed").stdout
     resumed = run_flow(Path("flow.py"), "resume", "--origin-run-id", run_id, env={"FIXED": "1"})
     assert "x is 42" in resumed.stdout
@@ -321,7 +321,7 @@ def test_a_run_is_terminated(argo: ArgoCluster, run_flow: RunFlow) -> None:
     walk(argo, run_id)
     assert len(walker.ran("work")) == 1 and walker.ran("tell-failed")[0].code == 0
     assert run_flow(Path("flow.py"), "argo-workflows", "status", run_id).stdout == "terminated\n"
-    assert find(run_flow, f"FailsFlow/{run_id}", namespace)["finished"]
+    assert find(run_flow, f"FailsFlow/{run_id}", namespace)["status"] == "failed"
     run_flow(Path("flow.py"), "argo-workflows", "delete")
     assert not argo.objects["workflowtemplates"]
     gone = run_flow(Path("flow.py"), "argo-workflows", "trigger", check=False)
