@@ -231,8 +231,10 @@ def _connect() -> Any:
         from distributed import Client, Security
     except ImportError as error:
         raise PluginError("@dask needs the package distributed: pip install 'metaflow-tandem[dask]'.") from error
-    # What there is to say of a lost scheduler we say ourselves; the client's own words are a traceback.
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+    # We say ourselves what there is to say of a lost connection. The words of distributed are tracebacks, also
+    # after a run that went well.
+    for name in ("distributed.client", "distributed.batched"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         security = Security()  # type: ignore[no-untyped-call]
         ours = security.get_connection_args("client")  # type: ignore[no-untyped-call]
