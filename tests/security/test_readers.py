@@ -31,6 +31,36 @@ FLOW = """
     if __name__ == "__main__":
         SharedFlow()
 """
+SMALL = """
+    from metaflow import FlowSpec, Parameter, step
+
+    class SmallFlow(FlowSpec):
+        word = Parameter("word", default="hello")
+
+        @step
+        def start(self):
+            PRINT
+            self.small = [1, 2, 3]
+            self.next(self.end)
+
+        @step
+        def end(self):
+            pass
+
+    if __name__ == "__main__":
+        SmallFlow()
+"""
+LOOK = """
+from metaflow import Run, namespace
+namespace(None)
+run = Run("SmallFlow/1")
+print(run.successful, run["start"].task.data.word, run["start"].task.data.small, "seen" in run.tags)
+"""
+LOOK_AT_LARGE = """
+from metaflow import Run, namespace
+namespace(None)
+print(len(Run("SharedFlow/1")["start"].task.data.large))
+"""
 READ = """
 from metaflow import Flow, namespace
 namespace(None)
@@ -115,6 +145,8 @@ def test_what_a_reader_can_and_can_not_do(run_flow: Any, visitor: dict[str, str]
     )
     assert database in run_flow(ADD_TAG, name="tag.py", env=visitor, user="visitor", check=False).stderr
     run_flow("flow.py", "run")  # run 1 is the latest no longer
+    assert metaflow(visitor, "diff", "SharedFlow/1", "SharedFlow/2").returncode == 0
+    assert "SharedFlow/1" in metaflow(visitor, "lineage", "SharedFlow/1").stdout
     refused(metaflow(visitor, "gc", "--older-than", "0d", "--yes"), database)
     assert run_flow(READ, name="read.py").stdout == expected  # nothing has changed for others
 
@@ -131,3 +163,39 @@ def test_a_member_who_may_not_write_objects(run_flow: Any, visitor: dict[str, st
     assert problems() == []
     run_flow("flow.py", "resume")
     assert run_flow(READ, name="read.py").stdout == "completed 50000 50000 made here\n"
+
+    result = run_flow(SMALL.replace("PRINT", "pass"), "run", name="small.py", env=only_store)
+    assert "Done!" in result.stdout
+    run_flow("small.py", "tag", "add", "--run-id", "1", "seen", env=only_store)
+    assert run_flow(LOOK, name="look.py", env=only_store).stdout == "True hello [1, 2, 3] True\n"
+    result = run_flow(SMALL.replace("PRINT", "print('a line')"), "run", name="small.py", env=only_store, check=False)
+    shown = result.stdout + result.stderr
+    assert result.returncode == 1
+    assert "Can't write the artifact store" in shown and "Traceback" not in shown, shown
+    assert problems() == []
+
+
+@pytest.mark.slow
+def test_who_may_read_the_database_and_not_the_store(run_flow: Any, visitor: dict[str, str], project: Path) -> None:
+    run_flow(SMALL.replace("PRINT", "print('a line')"), "run", "--tag", "seen", name="small.py")
+    stranger = {**visitor, "AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing"}
+    assert run_flow(LOOK, name="look.py", env=stranger, user="visitor").stdout == "True hello [1, 2, 3] True\n"
+    assert "SmallFlow/1" in metaflow(stranger, "runs").stdout
+    for result in (
+        run_flow("small.py", "logs", "1/start", env=stranger, user="visitor", check=False),
+        run_flow(LOOK_AT_LARGE, name="large.py", env=stranger, user="visitor", check=False),
+    ):
+        assert result.returncode == 1
+        assert "Can't read the artifact store" in result.stderr, result.stderr
+    assert not any(path.is_file() for path in project.rglob("cache-of-the-visitor/*/data/*/*"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("visitor")
+def test_a_member_with_all_rights_may_remove_runs_of_others(run_flow: Any) -> None:
+    run_flow("flow.py", "run")  # the latest one is kept
+    result = metaflow({"METAFLOW_USER": "another"}, "gc", "--older-than", "0d", "--yes")
+    assert result.returncode == 0, result.stderr
+    assert [line.split()[0] for line in metaflow({}, "runs").stdout.splitlines() if "SharedFlow/" in line] == [
+        "SharedFlow/2"
+    ]
