@@ -130,12 +130,28 @@ def _maybe(values: Sequence[str | None]) -> Any:
     return StrSexpVector([NA_Character if value is None else value.replace("\0", "\\0") for value in values])
 
 
+def _publish_event(name: Any, payload: Any, id: Any) -> Any:
+    """Publish an event with the fields of an R list, whose vectors are lists of JSON; its id."""
+    from metaflow_core.deployment.publish import publish_event
+    from metaflow_core.errors import MetaflowException
+
+    from metaflow_r.client_values import to_r
+    from metaflow_r.program import plain
+
+    fields = plain(payload) or {}
+    if not isinstance(fields, Mapping):
+        raise MetaflowException("The payload of an event is a named list, such as list(rows = 100).")
+    fields = {key: value.tolist() if hasattr(value, "tolist") else value for key, value in fields.items()}
+    return to_r(publish_event(text(name), fields, text(id) or None))
+
+
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "client_inputs": _inputs,
     "client_consumers": _consumers,
     "client_source": _source,
     "client_environment": _environment,
     "client_trigger": _trigger,
+    "publish_event": _publish_event,
     "client_diff": _diff,
 }
 

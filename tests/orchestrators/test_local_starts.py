@@ -235,6 +235,20 @@ def test_ends_of_flows_start_others_of_the_same_branch_in_either_language(
     assert third.trigger.run.pathspec == "SecondFlow/local-1"
 
 
+def test_events_from_r(run_r: Any, project: Path) -> None:
+    run_r(
+        """
+        library(metaflow)
+        cat(publish_event("asked", list(rate = 2.5, n = 3L, who = "é", all = c(1, 2)), id = "one"), "\\n")
+        publish_event("asked", id = "one")
+        wrong <- tryCatch(publish_event("asked", list(1)), metaflow_error = conditionMessage)
+        stopifnot(grepl("named list", wrong))
+        """
+    )
+    [(payload,)] = rows("SELECT payload FROM events WHERE name = 'asked' AND id = 'one'")
+    assert json.loads(payload) == {"rate": 2.5, "n": 3, "who": "é", "all": [1, 2]}
+
+
 def test_a_run_that_failed_starts_nothing(run_flow: Any, project: Path) -> None:
     run_flow(FLOW, "local", "create")
     after = WAITING.replace("from metaflow import", "from metaflow import trigger_on_finish,").replace(
