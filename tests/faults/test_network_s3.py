@@ -116,7 +116,7 @@ def test_who_is_patient_waits_for_a_store_that_it_has_not_reached_yet(
     for patient in (False, True):
         storage = S3Storage(s3)
         storage.patient = patient
-        with pytest.raises(StorageError, match=re.escape(f"Can't write the artifact store {s3}: ")):
+        with pytest.raises(StorageError, match=re.escape(f" the artifact store {s3}: ")):
             storage.put("data/x", sends(b"abc"))
     monkeypatch.setattr(fsspec_storage, "WAIT_SECONDS", 60)
     proxy.refuse(4)
