@@ -125,7 +125,7 @@ def given_parameters(context: Any) -> dict[str, Any]:
 
 
 def events(context: Any) -> list[dict[str, Any]]:
-    """The events that started the DAG run, the oldest first."""
+    """The events that started the DAG run, the oldest first. What else has come so far is not among them."""
     found = context.get("triggering_asset_events") or context.get("triggering_dataset_events") or {}
     told = []
     for asset, group in found.items():
@@ -141,7 +141,9 @@ def events(context: Any) -> list[dict[str, Any]]:
                     "payload": payload,
                 }
             )
-    return sorted(told, key=lambda event: event["time"])
+    came = {event["name"] for event in told}
+    started_by = {name for names in FLOW["triggers"] if came.issuperset(names) for name in names}
+    return sorted((event for event in told if event["name"] in started_by), key=lambda event: event["time"])
 
 
 def schedule() -> Any:

@@ -248,7 +248,8 @@ def test_what_starts_a_run(load: Any) -> None:
 
 
 def test_events_are_told_to_the_run(load: Any) -> None:
-    names = load(PLAN)
+    triggers = [PlanTrigger((PlanEvent("prices"), PlanEvent("metaflow.G.end"))), PlanTrigger((PlanEvent("urgent"),))]
+    names = load(replace(PLAN, triggers=triggers))
 
     def event(second: int, run: str | None, extra: Any) -> Any:
         time = datetime(2026, 1, 1, 0, 0, second, tzinfo=timezone.utc)
@@ -265,4 +266,7 @@ def test_events_are_told_to_the_run(load: Any) -> None:
         ("prices", "event", {"a": 1}),
         ("metaflow.G.end", "run", {"pathspec": "G/airflow-1"}),
     ]
+    groups = [(dataset, groups[1][1]), (types.SimpleNamespace(uri="urgent"), [event(7, "r", None)])]
+    found_alone = names["events"]({"triggering_dataset_events": types.SimpleNamespace(items=lambda: groups)})
+    assert [one["name"] for one in found_alone] == ["urgent"]  # the other one has started nothing
     assert found[1]["id"] == "G/airflow-1" and found[1]["time"] - found[0]["time"] == 3_000_000

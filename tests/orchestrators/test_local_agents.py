@@ -229,6 +229,22 @@ def test_a_process_of_an_earlier_claim_does_not_begin(run_flow: Any, project: Pa
     assert statuses() == {"local-1": "succeeded"}
 
 
+def test_a_run_that_was_taken_up_as_the_database_went_away(run_flow: Any, project: Path, agents: Agents) -> None:
+    run_flow(FLOW, "local", "create")
+    agents.start()
+    wait_for(lambda: rows("SELECT 1 FROM local_agents"))
+    backend = open_backend()
+    with backend.db.transaction():  # it was claimed, and the answer did not arrive
+        pk = local_runs.queue(backend.db, 1, {"place": str(project)}).pk
+        backend.db.execute(
+            "UPDATE local_runs SET status = 'running', agent_pk = 1, claims = 1, host = ?, started_at = 0 WHERE pk = ?",
+            (os.uname().nodename, pk),
+        )
+    backend.close()
+    wait_for(lambda: statuses() == {"local-1": "succeeded"})
+    assert ran(project) == ["local-1"]
+
+
 def test_agents_that_are_killed_at_random_moments(run_flow: Any, project: Path) -> None:
     seed = random.randrange(1 << 30)
     print("seed", seed)

@@ -81,7 +81,8 @@ def same_as_locally(
     assert ended["status"] == "SUCCEEDED", production.logs()
     print(f"{flow}: {time.monotonic() - began:.0f} s")
     away = artifacts(run_flow, f"{flow}/{run_id}", namespace_of(created))
-    assert away["steps"] == local["steps"]
+    for step, tasks in local["steps"].items():
+        assert away["steps"][step] == tasks
     assert away["successful"]
     assert {"runtime:step-functions", namespace_of(created)} <= set(away["tags"])
     return run_id, away
@@ -128,14 +129,14 @@ def test_a_failed_run_is_resumed_locally(production: StepFunctionsService, run_f
 SLEEPS = SLEEPS.replace("from metaflow", "import time\nfrom metaflow", 1)
 
 
-def until_finished(run_flow: RunFlow, pathspec: str) -> None:
+def until_finished(production: StepFunctionsService, run_flow: RunFlow, pathspec: str) -> None:
     """Wait for the job that records the end."""
     end = time.monotonic() + 120
     while time.monotonic() < end:
         if run_flow(FINISHED, pathspec, name="finished.py").stdout == "True False\n":
             return
         time.sleep(1)
-    raise AssertionError(f"{pathspec} has not ended")
+    raise AssertionError(f"{pathspec} has not ended: {production.logs()}")
 
 
 def test_a_run_is_terminated(production: StepFunctionsService, run_flow: RunFlow) -> None:
@@ -147,7 +148,7 @@ def test_a_run_is_terminated(production: StepFunctionsService, run_flow: RunFlow
     assert run_id in run_flow(Path("flow.py"), "step-functions", "list-runs", "--running").stdout
     terminated = run_flow(Path("flow.py"), "step-functions", "terminate", run_id)
     assert terminated.stdout == f"SleepsFlow/{run_id} is terminated.\n"
-    until_finished(run_flow, f"SleepsFlow/{run_id}")
+    until_finished(production, run_flow, f"SleepsFlow/{run_id}")
     assert production.wait(execution)["status"] == "ABORTED"
     assert "terminated" in run_flow(Path("flow.py"), "step-functions", "terminate", run_id).stdout
 
@@ -160,7 +161,7 @@ def test_a_run_that_takes_too_long(production: StepFunctionsService, run_flow: R
         "RunFailed",
         "The run took longer than its --workflow-timeout, 25 seconds.",
     )
-    until_finished(run_flow, f"LateFlow/{run_id}")
+    until_finished(production, run_flow, f"LateFlow/{run_id}")
 
 
 FIRST = """

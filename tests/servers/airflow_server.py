@@ -136,9 +136,15 @@ class Airflow:
         return ended
 
     def logs(self) -> str:
-        """The ends of all logs."""
-        files = [*self.folder.glob("*.log"), *sorted((self.folder / "home" / "logs").rglob("attempt=*.log"))[-40:]]
-        return "\n".join(f"--- {path}\n{path.read_text(errors='replace')[-2500:]}" for path in files)
+        """The ends of what the parts of Airflow say, and what tasks have printed."""
+        found = [f"--- {path}\n{path.read_text(errors='replace')[-1500:]}" for path in self.folder.glob("*.log")]
+        return "\n".join([*found, self.output()])
+
+    def output(self, dag: str = "*") -> str:
+        """What the tasks of a DAG have printed, or of the latest ones."""
+        paths = (self.folder / "home" / "logs").rglob(f"dag_id={dag}/*/**/attempt=*.log")
+        latest = sorted(paths, key=lambda path: path.stat().st_mtime)[-12:]
+        return "\n".join(f"--- {path}\n{_events(path)}" for path in latest)
 
     @contextmanager
     def _part(self, name: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -176,3 +182,12 @@ class Airflow:
         ) as answer:
             text = answer.read()
         return json.loads(text) if text else None
+
+
+def _events(path: Path) -> str:
+    """The texts in a log of Airflow, of which each line is JSON."""
+    found = []
+    for line in path.read_text(errors="replace").splitlines():
+        with suppress(ValueError, TypeError, KeyError):
+            found.append(str(json.loads(line)["event"]))
+    return "\n".join(found)[-3000:]
