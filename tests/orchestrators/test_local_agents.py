@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from local_agents import FLOW, Agents, agent, command, listed, queue, ran, rows, statuses, wait_for
 from metaflow import Run, namespace
+from metaflow_core.deployment import agent_starts
 from metaflow_core.deployment.agent_starts import Watched
 from metaflow_core.metadata import events, local_agents, local_runs
 from metaflow_core.metadata.backend import open_backend
@@ -109,6 +110,25 @@ def test_each_time_and_each_event_starts_one_run(project: Path) -> None:
     assert all('"b"' in line and '"c"' in line for line in both)
     assert len(set(both)) == len(both) <= ROUNDS // 4
     assert {name: count for name, count in found.items() if name != "waiting"} == {f"timed-{n}": 1 for n in range(10)}
+
+
+@pytest.mark.both_databases
+def test_a_time_that_another_agent_takes_meanwhile(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deploy("timed", schedule=True)
+    one, other = (Watched(open_backend().db, 7200.0) for _ in range(2))
+    assert list(one.due()) == []
+    one.db.execute("UPDATE local_starts SET due_at = due_at - 3600000000")
+    times, quicker = agent_starts.next_times, []
+
+    def slow(*arguments: Any) -> Any:
+        if not quicker:
+            quicker.append(None)
+            quicker.extend(other.due())
+        return times(*arguments)
+
+    monkeypatch.setattr(agent_starts, "next_times", slow)
+    assert list(one.due()) == [] and len(quicker) == 2
+    assert rows("SELECT COUNT(*) FROM local_runs") == [(1,)]
 
 
 def test_two_agents_share_the_work(run_flow: Any, project: Path, agents: Agents) -> None:

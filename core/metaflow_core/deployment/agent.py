@@ -15,14 +15,14 @@ from metaflow_core import settings
 from metaflow_core.clock import now
 from metaflow_core.deployment.agent_drivers import Driver
 from metaflow_core.deployment.agent_starts import Watched
-from metaflow_core.errors import MetaflowException
+from metaflow_core.errors import MetadataError, MetaflowException
 from metaflow_core.metadata import liveness, local_runs
 from metaflow_core.metadata.backend import Backend
 from metaflow_core.metadata.local_agents import add_agent, beat_agent, living_agents, remove_agent
 from metaflow_core.metadata.local_runs import ENDS, LocalRun
 
 BEAT_SECONDS = 5.0
-ADOPT_SECONDS = 5.0  # between two looks for runs whose agent is gone
+ADOPT_SECONDS = 2.0  # between two looks for runs whose agent is gone
 NOT_BEGUN = 3600.0  # seconds in which a process on another machine must have made its run, with all of its packages
 
 
@@ -112,10 +112,12 @@ class Agent:
             return
         self._adopted_at = time.monotonic() + ADOPT_SECONDS
         db = self.backend.db
-        orphans = [run for run in local_runs.running(db) if run.agent_pk != self._pk]
+        known = {driver.run.pk for driver in self._drivers}
+        orphans = [run for run in local_runs.running(db) if run.pk not in known]
         if not orphans:
             return
-        living = living_agents(db)
+        # What this agent has taken up and does not know of was cut off by a database that went away.
+        living = {*living_agents(db)} - {self._pk}
         for run in orphans:
             if run.agent_pk in living:
                 continue
@@ -151,6 +153,8 @@ class Agent:
                 continue
             try:
                 driver = Driver.start(self.backend, run)
+            except MetadataError:
+                raise  # nothing was started: it is found once the database is there again
             except (OSError, MetaflowException) as error:
                 local_runs.finish(self.backend.db, run.pk, run.claims, "failed", f"It can't be started: {error}")
                 self._ended(local_runs.run(self.backend.db, run.pk))
