@@ -207,15 +207,21 @@ SETTINGS: dict[str, Setting] = {
         Setting("ARGO_WORKFLOWS_KUBERNETES_SECRETS", "text", None, "Secrets for all steps on Argo Workflows: a,b."),
         Setting("ARGO_WORKFLOWS_UI_URL", "text", None, "Address of the user interface of Argo Workflows."),
         Setting("ARGO_EVENTS_EVENT_BUS", "text", "default", "Event bus of Argo Events."),
-        Setting("ARGO_EVENTS_EVENT_SOURCE", "text", None, "Event source that brings events to flows on Argo Workflows."),
+        Setting(
+            "ARGO_EVENTS_EVENT_SOURCE", "text", None, "Event source that brings events to flows on Argo Workflows."
+        ),
         Setting("ARGO_EVENTS_EVENT", "text", None, "Name of the event in that event source."),
         Setting("ARGO_EVENTS_SERVICE_ACCOUNT", "text", None, "Service account of the sensors that start flows."),
         Setting("ARGO_EVENTS_WEBHOOK_URL", "text", None, "Address at which the event source takes events."),
         Setting("AIRFLOW_PYTHON", "text", "python", "Python with metaflow-tandem on the workers of Airflow."),
-        Setting("AIRFLOW_DAGS_FOLDER", "text", None, "Where Airflow reads DAG files: a directory, or s3://bucket/dags."),
+        Setting(
+            "AIRFLOW_DAGS_FOLDER", "text", None, "Where Airflow reads DAG files: a directory, or s3://bucket/dags."
+        ),
         Setting("AIRFLOW_REST_API", "text", None, "Address at which people open Airflow: http://airflow:8080."),
         Setting("AIRFLOW_USER", "text", None, "Your name in Airflow."),
-        Setting("AIRFLOW_PASSWORD", "text", None, "Your password in Airflow. Better in the environment than in a file."),
+        Setting(
+            "AIRFLOW_PASSWORD", "text", None, "Your password in Airflow. Better in the environment than in a file."
+        ),
         Setting("AIRFLOW_TOKEN", "text", None, "A token of Airflow's REST API, instead of name and password."),
         Setting(
             "AGENT_MISFIRE_GRACE",
