@@ -16,7 +16,7 @@ import argo_strict
 import pytest
 from argo_walker import Walker, expanded, replaced
 from fake_argo import ArgoCluster
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from metaflow_core.deployment.interface import Deployment
 from metaflow_core.deployment.plan import DeploymentPlan, PlanEvent, PlanNode, PlanParameter, PlanTrigger
@@ -381,6 +381,7 @@ HOSTILE = st.one_of(
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.dictionaries(st.sampled_from(["alpha", "top_k", "größe", "and"]), HOSTILE, max_size=4), text=HOSTILE)
+@example(values={"alpha": "{{workflow.name}}"}, text="$$(PATH) {{x}}")
 def test_text_of_users_arrives_as_it_is(values: dict[str, str], text: str, tmp_path: Path) -> None:
     """Through all that Argo and Kubernetes replace."""
     text = text.replace("\0", "")
