@@ -13,7 +13,7 @@ import pytest
 from step_functions_aws import StepFunctionsService
 
 from tests.conftest import ROOT, RunFlow, RunR
-from tests.orchestrators.test_airflow import ARTIFACTS, FAILS, FINISHED, FLOW, MIXED_FLOW, R_FLOW, R_STEPS, SLEEPS
+from tests.orchestrators.test_airflow import ARTIFACTS, FAILS, FLOW, MIXED_FLOW, R_FLOW, R_STEPS, SLEEPS
 
 pytestmark = [pytest.mark.orchestrators, pytest.mark.slow]
 
@@ -129,11 +129,19 @@ def test_a_failed_run_is_resumed_locally(production: StepFunctionsService, run_f
 SLEEPS = SLEEPS.replace("from metaflow", "import time\nfrom metaflow", 1)
 
 
-def until_finished(production: StepFunctionsService, run_flow: RunFlow, pathspec: str) -> None:
+STATUS = """
+import sys
+from metaflow import Run, namespace
+namespace(None)
+print(Run(sys.argv[1]).status)
+"""
+
+
+def until_failed(production: StepFunctionsService, run_flow: RunFlow, pathspec: str) -> None:
     """Wait for the job that records the end."""
     end = time.monotonic() + 120
     while time.monotonic() < end:
-        if run_flow(FINISHED, pathspec, name="finished.py").stdout == "True False\n":
+        if run_flow(STATUS, pathspec, name="status.py").stdout == "failed\n":
             return
         time.sleep(1)
     raise AssertionError(f"{pathspec} has not ended: {production.logs()}")
@@ -148,7 +156,7 @@ def test_a_run_is_terminated(production: StepFunctionsService, run_flow: RunFlow
     assert run_id in run_flow(Path("flow.py"), "step-functions", "list-runs", "--running").stdout
     terminated = run_flow(Path("flow.py"), "step-functions", "terminate", run_id)
     assert terminated.stdout == f"SleepsFlow/{run_id} is terminated.\n"
-    until_finished(production, run_flow, f"SleepsFlow/{run_id}")
+    until_failed(production, run_flow, f"SleepsFlow/{run_id}")
     assert production.wait(execution)["status"] == "ABORTED"
     assert "terminated" in run_flow(Path("flow.py"), "step-functions", "terminate", run_id).stdout
 
@@ -161,7 +169,7 @@ def test_a_run_that_takes_too_long(production: StepFunctionsService, run_flow: R
         "RunFailed",
         "The run took longer than its --workflow-timeout, 25 seconds.",
     )
-    until_finished(production, run_flow, f"LateFlow/{run_id}")
+    until_failed(production, run_flow, f"LateFlow/{run_id}")
 
 
 FIRST = """

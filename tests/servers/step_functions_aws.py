@@ -61,7 +61,9 @@ class StepFunctionsService:
     def logs(self) -> str:
         """All that jobs have printed."""
         logs = self.aws.connect("logs")
-        found = []
+        found: list[str] = []
+        if not logs.describe_log_groups(logGroupNamePrefix="/aws/batch/job")["logGroups"]:
+            return ""
         for stream in logs.describe_log_streams(logGroupName="/aws/batch/job")["logStreams"]:
             events = logs.get_log_events(logGroupName="/aws/batch/job", logStreamName=stream["logStreamName"])
             found += [stream["logStreamName"], *(event["message"] for event in events["events"])]
