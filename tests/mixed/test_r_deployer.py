@@ -92,7 +92,7 @@ def test_an_r_flow_is_deployed_triggered_and_looked_after(toy: Path, r_project: 
         "metaflow_unknown_member There is no orchestrator `step_fucntions`. Did you mean `step_functions`?",
         "metaflow_invalid_argument toy()$create() has no argument `max_wokers`. Did you mean `max_workers`?",
         "metaflow_usage MetaflowUsageError: Invalid value for '--max-workers': 0 is not in the range x>=1.",
-        "metaflow_usage MetaflowUsageError: No such option '--alpah'. (Did you mean one of: '--alpha', '--help'?)",
+        "metaflow_usage MetaflowUsageError: No such option '--alpah'. (Did you mean one of: '--alpha', '--data', '--help'?)",
         "metaflow_usage MetaflowUsageError: Invalid value for '--alpha': must be a number, not 'x'.",
         "metaflow_unknown_member A deployed flow has no `list_rnus`. Did you mean `list_runs`?",
         "metaflow_not_found Nothing is deployed as shop.prod.TrainFlwo. Did you mean shop.prod.TrainFlow?",
@@ -115,10 +115,11 @@ def test_an_r_flow_is_deployed_triggered_and_looked_after(toy: Path, r_project: 
 
 def test_nodes_of_a_mixed_flow(toy: Path, r_project: Path, run_r: RunR) -> None:
     (r_project / "large.py").write_text("def large(self):\n    self.found = 10 * self.input\n")
-    run_r(dedent(FLOW).replace("PYTHON", 'py_function = "large:large",').replace("RUN", ""), "run")
+    run_r(dedent(FLOW).replace("PYTHON", 'py_function = "large.py:large",').replace("RUN", ""), "run")
     run_r(r_project / "flow.R", "toy", "create")
     walker = plan_walker.Walker(plan_walker.plan_of("shop.user.tester.TrainFlow"), "toy-1")
     assert walker.run({"alpha": "2"}), walker.output
     ours, theirs = (Run(f"TrainFlow/{id}", _namespace_check=False) for id in ("toy-1", "1"))
-    assert ours["collect"].task.data.every == theirs["collect"].task.data.every == [[1.0], [20.0, 20.0]]
+    assert ours["collect"].task.data.every == theirs["collect"].task.data.every
+    assert ours["collect"].task.data.every[1] == [20.0, 20.0]
     assert ours.data.given[0] == 2
