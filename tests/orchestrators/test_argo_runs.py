@@ -175,7 +175,7 @@ if __name__ == "__main__":
 R_STEPS = """
 outer <- function(self) self$parts <- as.list(seq_len(self$input))
 in_r <- function(self) self$fitted <- self$part + self$alpha
-gathered <- function(self, inputs) self$gathered <- unlist(gather_inputs(inputs, "fitted"), use.names = FALSE)
+gathered <- function(self, inputs) self$gathered <- unname(gather_inputs(inputs, "fitted"))
 """
 FIND = """
 import json, sys
