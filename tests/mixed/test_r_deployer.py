@@ -92,7 +92,7 @@ def test_an_r_flow_is_deployed_triggered_and_looked_after(toy: Path, r_project: 
         "metaflow_unknown_member There is no orchestrator `step_fucntions`. Did you mean `step_functions`?",
         "metaflow_invalid_argument toy()$create() has no argument `max_wokers`. Did you mean `max_workers`?",
         "metaflow_usage MetaflowUsageError: Invalid value for '--max-workers': 0 is not in the range x>=1.",
-        "metaflow_usage MetaflowUsageError: No such option '--alpah'. (Did you mean one of: '--alpha', '--data', '--help'?)",
+        "metaflow_usage MetaflowUsageError: No such option '--alpah'. (Did you mean one of: '--alpha', '--data', '--help'?)",  # noqa: E501
         "metaflow_usage MetaflowUsageError: Invalid value for '--alpha': must be a number, not 'x'.",
         "metaflow_unknown_member A deployed flow has no `list_rnus`. Did you mean `list_runs`?",
         "metaflow_not_found Nothing is deployed as shop.prod.TrainFlwo. Did you mean shop.prod.TrainFlow?",

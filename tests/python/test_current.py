@@ -84,7 +84,7 @@ def test_in_a_task(run_flow: Any, launcher: str) -> None:
     assert data.own == ("Self/1", "Self/1/start/1")
     assert data.get == ("start", 7, True, False)
     assert data.temporary == (True, True)
-    fields = "is_running_flow flow_name run_id step_name task_id retry_count origin_run_id pathspec task run trigger namespace "
+    fields = "is_running_flow flow_name run_id step_name task_id retry_count origin_run_id pathspec task run trigger namespace "  # noqa: E501
     assert data.known == sorted((fields + "username tags tempdir parameter_names graph get").split())
     assert data.steps == ["end", "start"]
     assert data.message.startswith("current has no 'nothing'. It has: ")

@@ -12,7 +12,16 @@ from metaflow_core.errors import MetaflowException
 from metaflow_core.names import show
 from metaflow_core.results.trigger import trigger_of_run
 
-__all__ = ["Trigger", "TriggerEvent", "as_recorded", "end_event", "events_of", "parameters_from", "trigger_of_run", "triggers_of"]
+__all__ = [
+    "Trigger",
+    "TriggerEvent",
+    "as_recorded",
+    "end_event",
+    "events_of",
+    "parameters_from",
+    "trigger_of_run",
+    "triggers_of",
+]
 
 
 def events_of(text: str) -> list[dict[str, Any]]:
