@@ -134,7 +134,9 @@ class Service:
                 job = json.loads(json.dumps(deployment.info["finish"]))
                 job["containerOverrides"]["environment"].append({"name": "METAFLOW_RUN_ID", "value": run_id})
                 self.batch.submit_job(**job)
-        return self.describe(deployment, run_id)
+            # AWS may say for a moment that it still runs.
+            return _execution({**found, "status": "ABORTED"})
+        return _execution(found)
 
     def _described(self, deployment: Deployment, run_id: str) -> dict[str, Any]:
         machine, name = deployment.info["arn"], run_id.removeprefix("sfn-")

@@ -192,9 +192,7 @@ if __name__ == "__main__":
 """
 SECOND = """
 library(metaflow)
-metaflow("SecondFlow") |>
-  decorator("project", name = "shop") |>
-  decorator("trigger_on_finish", flow = "FirstFlow") |>
+metaflow("SecondFlow", decorator("project", name = "shop"), decorator("trigger_on_finish", flow = "FirstFlow")) |>
   step(step = "start", next_step = "end", r_function = function(self) {
     self$by <- current("trigger")$run$pathspec
   }) |>
