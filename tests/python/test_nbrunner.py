@@ -10,7 +10,7 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-from metaflow import FlowSpec, NBRunner, Run
+from metaflow import FlowSpec, NBDeployer, NBRunner, Run
 from metaflow.exception import CommandException
 
 FLOW = """
@@ -249,3 +249,33 @@ def test_outside_of_a_notebook(project: Path) -> None:
 
     with pytest.raises(CommandException, match=r"this is none. For a flow in a file there is Runner\(\"flow.py\"\)"):
         NBRunner(HereFlow)
+
+
+DEPLOYED = """
+    from metaflow import FlowSpec, NBDeployer, step
+    class NoteFlow(FlowSpec):
+        @step
+        def start(self):
+            self.next(self.end)
+        @step
+        def end(self):
+            self.done = True
+
+    deployer = NBDeployer(NoteFlow, show_output=False)
+    deployed = deployer.toy().create(tags=["a"])
+    deployer.cleanup()
+    """
+AFTERWARDS = """
+    import os
+    done = deployed.trigger()
+    print(done.status, done.run.data.done, done.run.user_tags, [f for f in os.listdir() if 'NoteFlow' in f])
+    """
+
+
+def test_a_flow_of_a_notebook_is_deployed(toy: Path, notebook: Callable[[list[str]], list[str]]) -> None:
+    assert notebook([DEPLOYED, AFTERWARDS]) == ["", "succeeded True frozenset({'a'}) []\n"]
+
+
+def test_outside_of_a_notebook_nothing_is_deployed() -> None:
+    with pytest.raises(CommandException, match=r'NBDeployer takes flows .* there is Deployer\("flow.py"\)'):
+        NBDeployer(type("Made", (FlowSpec,), {}))
