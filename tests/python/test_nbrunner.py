@@ -169,7 +169,7 @@ def test_a_flow_of_a_notebook(notebook: Callable[[list[str]], list[str]], projec
         "CommandException NBRunner takes a flow's class, such as NBRunner(TrainFlow), not <class "
         "'metaflow.flowspec.FlowSpec'>.",
         "CommandException There is no folder 'nowhere' to run the flow in.",
-        f"CommandException FileFlow comes from the module in_a_file, not from a cell of this notebook. Run it from its "
+        f"CommandException FileFlow comes from the module in_a_file, not from a cell of this notebook. Use its "
         f"file: Runner('{project}/in_a_file.py').",
     ]
     assert not [file.name for file in project.rglob(".*Flow*.py")]  # the kernel has ended
