@@ -195,7 +195,8 @@ namespace(sys.argv[2])
 run = Run(sys.argv[1])
 found = {}
 for step in run.steps():
-    tasks = [{a.id: repr(a.data) for a in task if a.id not in ("name",)} for task in step.tasks()]
+    # What was caught says in which file, which is elsewhere on a worker.
+    tasks = [{a.id: "caught" if a.id == "problem" else repr(a.data) for a in task} for task in step.tasks()]
     found[step.id] = sorted(tasks, key=lambda task: json.dumps(task, sort_keys=True))
 print(json.dumps({"successful": run.successful, "tags": sorted(run.tags), "steps": found}))
 """
