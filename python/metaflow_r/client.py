@@ -177,14 +177,19 @@ def _load(task: Any, name: Any, columns: Any) -> Any:
     from metaflow_core.errors import MetaflowNotFound
     from metaflow_core.results import messages
 
+    from metaflow_r.gil import release_at_exit
     from metaflow_r.read import to_r
+    from metaflow_r.session import is_hosted
     from metaflow_r.text import is_sexp
 
     found = _found(task)
     artifact = found._child(text(name))
     if artifact is None:
         raise MetaflowNotFound(messages.no_artifact(found.pathspec, text(name), found.data))
-    value = artifact.load("r", strings(columns) or None)
+    some = strings(columns) or None
+    value = artifact.load("r", some)
+    if some and is_hosted():
+        release_at_exit()
     return value if is_sexp(value) else to_r(value)
 
 

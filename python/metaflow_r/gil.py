@@ -6,6 +6,8 @@ import ctypes
 import os
 from typing import Any
 
+_is_released_at_exit = False
+
 
 class _HoldingLock:
     """The library of R as rpy2 sees it, except for the function by which it evaluates: cffi would release the lock."""
@@ -19,6 +21,21 @@ class _HoldingLock:
         if callable(found):  # variables of R change, functions are looked up once
             setattr(self, name, found)
         return found
+
+
+def release_at_exit() -> None:
+    """Let go of the lock when the program ends, which is R. Called once Arrow has threads that read for it.
+
+    Arrow waits for these threads when the program ends, and each of them waits for the lock when it has data of
+    Python's to give back. Handlers run in the reverse order in which they were registered, so this one runs before Arrow's.
+    """
+    global _is_released_at_exit
+    if _is_released_at_exit:
+        return
+    _is_released_at_exit = True
+    register = ctypes.CDLL(None).__cxa_atexit
+    register.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+    register(ctypes.cast(ctypes.pythonapi.PyEval_SaveThread, ctypes.c_void_p), None, None)
 
 
 def hold() -> None:
