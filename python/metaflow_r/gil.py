@@ -27,7 +27,8 @@ def release_at_exit() -> None:
     """Let go of the lock when the program ends, which is R. Called once Arrow has threads that read for it.
 
     Arrow waits for these threads when the program ends, and each of them waits for the lock when it has data of
-    Python's to give back. Handlers run in the reverse order in which they were registered, so this one runs before Arrow's.
+    Python's to give back. Handlers run in the reverse order in which they were registered, so this one runs before
+    Arrow's.
     """
     global _is_released_at_exit
     if _is_released_at_exit:
