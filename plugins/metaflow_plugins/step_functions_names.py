@@ -18,7 +18,7 @@ def machine_name(deployment: str) -> str:
     """A name of its own for each deployment, made of letters, digits, ``-`` and ``_``.
 
     >>> machine_name("TrainFlow"), machine_name("fraud.user.anne.TrainFlow")
-    ('TrainFlow', 'fraud-user-anne-TrainFlow-8a5c2edb')
+    ('TrainFlow', 'fraud-user-anne-TrainFlow-f6a53bd3')
     """
     prefix = settings.get("SFN_STATE_MACHINE_PREFIX")
     wanted = f"{prefix}_{deployment}" if prefix else deployment
@@ -35,7 +35,7 @@ def rule_prefix(machine: str) -> str:
     """What the names of all rules of a state machine begin with, and of no other: rules have at most 64 characters.
 
     >>> rule_prefix("TrainFlow")
-    'metaflow-TrainFlow-ccd2d4f2-'
+    'metaflow-TrainFlow-af259a0e-'
     """
     return f"metaflow-{machine[:32]}-{_digits(machine)}-"
 

@@ -32,7 +32,7 @@ def run_id_of(prefix: str, key: str) -> str:
     """The id of a run that the orchestrator calls ``key``, which may be any text.
 
     >>> run_id_of("airflow", "scheduled__2026-11-23T00:00:00+00:00")
-    'airflow-f0cf9f52cb9d9b0c'
+    'airflow-4a56ce8e4c0d5530'
     """
     return f"{prefix}-{hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
 
