@@ -2,7 +2,8 @@
 #'
 #' @param value Name of a field: `"flow_name"`, `"run_id"`, `"origin_run_id"`, `"step_name"`, `"task_id"`, `"pathspec"`,
 #'   `"username"`, `"namespace"`, `"retry_count"`, `"tags"`, `"trigger"`, ..., and in a [project] `"project_name"`,
-#'   `"branch_name"`, `"is_production"`, `"is_user_branch"`, `"project_flow_name"`. Without it, an object with all of them: `current()$run_id`.
+#'   `"branch_name"`, `"is_production"`, `"is_user_branch"`, `"project_flow_name"`. Without it, an object with all of
+#'   them: `current()$run_id`.
 #' @return The field. `NULL` outside a task, and for `"origin_run_id"` in a run that resumes none.
 #' @examples
 #' start <- function(self) {

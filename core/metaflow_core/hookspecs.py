@@ -134,8 +134,9 @@ def orchestrator_names() -> Sequence[str]:
 def publish_result(place: str, run_id: str, step: str, path: str, result: Mapping[str, Any]) -> bool | None:
     """Tell an orchestrator what follows a task of a deployed flow; None when ``place`` is not this plugin's.
 
-    ``place`` is a URL that the plugin itself has put into what it deployed, such as ``dynamodb://table``. ``result``
-    has ``num_splits``, ``next`` or ``paths``, or is empty.
+    ``place`` is a URL that the plugin itself has put into what it deployed, such as ``dynamodb://table``. The task is
+    ``step`` of the run ``run_id``, at ``path`` through its foreach steps. ``result`` has ``num_splits``, ``next`` or
+    ``paths``, or is empty.
     """
 
 

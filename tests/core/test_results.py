@@ -151,7 +151,7 @@ def test_reading_one_artifact_reads_no_other(history: Any, monkeypatch: pytest.M
     history.run(start={"big": list(range(3000)), "other": list(range(3000, 6000))})
     reads = []
     read = LocalStorage.read
-    monkeypatch.setattr(LocalStorage, "read", lambda self, key: reads.append(key) or read(self, key))
+    monkeypatch.setattr(LocalStorage, "read", lambda self, key, *part: reads.append(key) or read(self, key, *part))
     data = Run("F/1")["start"].task.data
     assert repr(data) == "<MetaflowData: big, name, other>"
     assert (set(data), "big" in data, "nope" in data) == ({"big", "name", "other"}, True, False)

@@ -214,9 +214,9 @@ def test_a_project_that_can_not_be_made(run_flow: Any, read_only: Path) -> None:
 
 @pytest.fixture
 def small_disk(project: Path) -> Iterator[Path]:
-    """``.metaflow`` on a disk of 1 MB."""
+    """``.metaflow`` on a disk of 2 MB."""
     folder = project / ".metaflow"
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, text=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True, text=True)
     if mounted.returncode:
         pytest.skip(f"no small disk can be mounted: {mounted.stderr.strip()}")
     yield folder
@@ -226,7 +226,7 @@ def small_disk(project: Path) -> Iterator[Path]:
 @pytest.mark.skipif(shutil.which("mount") is None, reason="no mount command")
 def test_a_disk_that_gets_full_while_artifacts_are_written(run_flow: Any, small_disk: Path) -> None:
     run_flow(FLOW, "run")
-    result = run_flow("flow.py", "run", "--size", "300000", "--max-workers", "1", check=False)
+    result = run_flow("flow.py", "run", "--size", "600000", "--max-workers", "1", check=False)
     assert result.returncode == 1
     assert "The disk is full: free some space and resume." in result.stdout
     assert "Traceback" not in result.stdout + result.stderr
@@ -234,10 +234,10 @@ def test_a_disk_that_gets_full_while_artifacts_are_written(run_flow: Any, small_
     assert Run("Small/1").successful, "what was there before is there"
     assert Run("Small/2").status == "failed"
     done = [task for task in Run("Small/2")["work"] if task.successful]
-    assert all(len(task.data.random) == 300_000 for task in done)
+    assert all(len(task.data.random) == 600_000 for task in done)
     subprocess.run(["mount", "-o", "remount,size=10m", small_disk], check=True)
     run_flow("flow.py", "resume")
-    assert Flow("Small").latest_run["end"].task.data.sizes == [300_000] * 4
+    assert Flow("Small").latest_run["end"].task.data.sizes == [600_000] * 4
 
 
 def test_a_disk_that_is_full_from_the_start(run_flow: Any, small_disk: Path) -> None:

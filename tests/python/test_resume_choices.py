@@ -9,6 +9,7 @@ from metaflow import Run
 
 FLOW = """
     import os
+    import time
     from metaflow import FlowSpec, Parameter, step
 
     class Choices(FlowSpec):
@@ -41,12 +42,15 @@ FLOW = """
         @step
         def one(self):
             self.of_one = 1
+            while os.environ.get("FAIL") == "one" and not os.path.exists("two"):
+                time.sleep(0.01)
             self.fail("one")
             self.next(self.meet)
 
         @step
         def two(self):
             self.of_two = 2
+            open("two", "w").close()
             self.next(self.meet)
 
         @step
