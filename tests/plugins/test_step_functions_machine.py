@@ -17,13 +17,15 @@ from metaflow_plugins.step_functions_orchestrator import StepFunctions
 from step_functions_aws import ROLE, StepFunctionsService
 
 # Instead of python3 in the image. TOLD has, by "step/path", what a node tells, or how often it fails first.
-NODE = """#!{python}
+# Shell and Python at once: a first line that names an interpreter can't hold a path with a space.
+NODE = """#!/bin/sh
+''''exec '{python}' "$0" "$@" # '''
 import json, os, sys, time
 from metaflow_plugins.step_functions_orchestrator import publish_result
 
 step = os.environ.get("METAFLOW_NODE_STEP", "finish")
 path = os.environ.get("METAFLOW_NODE_PATH", "")
-seen = [key.removeprefix("METAFLOW_NODE_") + "=" + os.environ[key] for key in os.environ
+seen = [key.removeprefix("METAFLOW_NODE_") + "=" + os.environ[key] for key in sorted(os.environ)
         if key in ("METAFLOW_NODE_PARAMETERS", "METAFLOW_NODE_TRIGGER")]
 with open({visits!r}, "a") as file:
     file.write(" ".join(word for word in [*sys.argv[3:], step, path, *seen] if word) + "\\n")
