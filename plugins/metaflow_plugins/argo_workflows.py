@@ -31,6 +31,10 @@ def open_orchestrator(name: str) -> Orchestrator | None:
 def publish_event(orchestrator: str, event: Mapping[str, Any]) -> bool | None:
     if orchestrator != NAME:
         return None
-    from metaflow_plugins.argo_events import publish
+    from metaflow_core import settings
+    from metaflow_core.deployment.argo_events import post
 
-    return publish(event)
+    url = settings.get("ARGO_EVENTS_WEBHOOK_URL")
+    if url:
+        post(event, url)
+    return bool(url)

@@ -324,6 +324,7 @@ def test_only_deployed_flows_publish_safely(webhook: Webhook, monkeypatch: pytes
 def test_a_webhook_that_fails(
     webhook: Webhook, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     webhook.codes = [503, 500]
     assert ArgoEvent("e").publish() is not None, "tried again"
     assert len({sent["id"] for _, sent in webhook.seen}) == 1 and len(webhook.seen) == 3

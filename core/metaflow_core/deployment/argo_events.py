@@ -65,12 +65,17 @@ class ArgoEvent:
         event = {
             "name": self._name,
             "id": str(uuid.uuid4()),
-            "time": time.time_ns() // 1000,
             "type": "event",
             "payload": {**self._payload, **(payload or {})},
         }
         try:
-            self._send(event)
+            url = self._url or settings.get("ARGO_EVENTS_WEBHOOK_URL")
+            if not url:
+                raise MetaflowException(
+                    f"The event {self._name!r} was not published: it is not known where Argo Events listens. "
+                    "Set METAFLOW_ARGO_EVENTS_WEBHOOK_URL, or give a url."
+                )
+            post(event, url, self._token)
         except MetaflowException as error:
             if not ignore_errors:
                 raise
@@ -78,36 +83,35 @@ class ArgoEvent:
             return None
         return str(event["id"])
 
-    def _send(self, event: Mapping[str, Any]) -> None:
-        import urllib.error
-        import urllib.request
 
-        url = self._url or settings.get("ARGO_EVENTS_WEBHOOK_URL")
-        what = f"The event {self._name!r} was not published"
-        if not url:
-            raise MetaflowException(
-                f"{what}: it is not known where Argo Events listens. "
-                "Set METAFLOW_ARGO_EVENTS_WEBHOOK_URL, or give a url."
-            )
-        if not url.startswith(("http://", "https://")):
-            raise MetaflowException(f"{what}: {masked(url)} is no address of a webhook. It begins with https://.")
+def post(event: Mapping[str, Any], url: str, access_token: str | None = None) -> None:
+    """Post an event with ``name`` and ``id`` to the webhook. ``MetaflowException`` when it did not arrive.
+
+    Whoever posts the same starts the flows that wait for an event of this name.
+    """
+    import urllib.error
+    import urllib.request
+    from http.client import HTTPException
+
+    what = f"The event {event['name']!r} was not published"
+    if not url.startswith(("http://", "https://")):
+        raise MetaflowException(f"{what}: {masked(url)} is no address of a webhook. It begins with https://.")
+    try:
+        body = json.dumps({"time": time.time_ns() // 1000, "payload": {}, **event}, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise MetaflowException(f"{what}: its payload can't be written as JSON: {error}.") from None
+    headers = {"Content-Type": "application/json"}
+    if access_token:
+        headers["Authorization"] = f"Bearer {access_token}"
+    for attempt in range(_ATTEMPTS):
         try:
-            body = json.dumps(event, allow_nan=False).encode()
-        except (TypeError, ValueError) as error:
-            raise MetaflowException(f"{what}: its payload can't be written as JSON: {error}.") from None
-        headers = {"Content-Type": "application/json"}
-        if self._token:
-            headers["Authorization"] = f"Bearer {self._token}"
-        for attempt in range(1, _ATTEMPTS + 1):
-            request = urllib.request.Request(url, body, headers, method="POST")
-            try:
-                with urllib.request.urlopen(request, timeout=_SECONDS):
-                    return
-            except urllib.error.HTTPError as error:
-                error.close()
-                reason, again = f"{masked(url)} answered {error.code} {error.reason}", error.code >= 500
-            except OSError as error:
-                reason, again = f"{masked(url)} did not answer: {getattr(error, 'reason', error)}", True
-            if not again or attempt == _ATTEMPTS:
-                raise MetaflowException(f"{what}: {reason}.")
-            time.sleep(0.2 * attempt)
+            with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=_SECONDS):
+                return
+        except urllib.error.HTTPError as error:
+            error.close()
+            reason, again = f"{masked(url)} answered {error.code} {error.reason}", error.code >= 500
+        except (OSError, HTTPException) as error:
+            reason, again = f"{masked(url)} did not answer: {getattr(error, 'reason', error)}", True
+        if not again or attempt == _ATTEMPTS - 1:
+            raise MetaflowException(f"{what}: {reason}.")
+        time.sleep(2**attempt)
