@@ -54,29 +54,3 @@ print.metaflow_trigger <- function(x, ...) {
 
 #' @export
 str.metaflow_trigger <- function(object, ...) cat("", format(object), "\n")
-
-#' Publish an event
-#'
-#' It starts flows that are deployed to the local orchestrator with `trigger(event = name)`.
-#'
-#' @param name Name of the event, a text.
-#' @param payload A named list of what JSON can express: texts, numbers, `TRUE` and `FALSE`, and lists of them. Fields of it
-#'   can become parameters of the flow: see [trigger()].
-#' @param id What tells the event from others of its name, a text; by default a new one. An event of the same name and id
-#'   counts once.
-#' @return The id, invisibly. What is no event is an error of class `metaflow_error`.
-#' @examples
-#' \donttest{
-#' old <- setwd(tempdir()) # where the database of the examples lies
-#' publish_event("data_updated", list(table = "sales", rows = 100))
-#' setwd(old)
-#' }
-#' @export
-publish_event <- function(name, payload = list(), id = NULL) {
-  if (!is_string(name)) stop_metaflow("An event is named by one text.", class = "metaflow_invalid_argument")
-  if (length(payload) && (is.null(names(payload)) || !all(nzchar(names(payload))))) {
-    stop_metaflow("The payload of an event is a named list: list(rows = 100).", class = "metaflow_invalid_argument")
-  }
-  sync_environment()
-  invisible(call_core("publish_event", name, as.list(payload), id))
-}

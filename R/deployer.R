@@ -223,6 +223,7 @@ member_of_deployer <- function(x, name) {
       metaflow_deployer = "There is no orchestrator `",
       metaflow_deployer_target = "A flow to be deployed has no `",
       metaflow_deployed_flow = "A deployed flow has no `",
+      metaflow_argo_event = "An event for Argo Events has no `",
       "A run of a deployed flow has no `"
     )
     stop_metaflow(paste0(what, name, "`. ", suggest(name, known)), class = "metaflow_unknown_member")

@@ -131,18 +131,34 @@ def _maybe(values: Sequence[str | None]) -> Any:
 
 
 def _publish_event(name: Any, payload: Any, id: Any) -> Any:
-    """Publish an event with the fields of an R list, whose vectors are lists of JSON; its id."""
+    """Publish an event with the fields of an R list; its id."""
     from metaflow_core.deployment.publish import publish_event
-    from metaflow_core.errors import MetaflowException
 
     from metaflow_r.client_values import to_r
+
+    return to_r(publish_event(text(name), _fields(payload), text(id) or None))
+
+
+def _publish_argo_event(name: Any, url: Any, payload: Any, access_token: Any, force: Any) -> Any:
+    """Post an event with the fields of an R list to Argo Events; its id, or None when it is not to be posted here."""
+    from metaflow_core.deployment.argo_events import ArgoEvent
+
+    from metaflow_r.client_values import to_r
+
+    event = ArgoEvent(text(name), text(url) or None, _fields(payload), text(access_token) or None)
+    return to_r(event.publish(force=bool(force[0]), ignore_errors=False))
+
+
+def _fields(payload: Any) -> dict[str, Any]:
+    """What an R list has, whose vectors are lists of JSON."""
+    from metaflow_core.errors import MetaflowException
+
     from metaflow_r.program import plain
 
     fields = plain(payload) or {}
     if not isinstance(fields, Mapping):
         raise MetaflowException("The payload of an event is a named list, such as list(rows = 100).")
-    fields = {key: value.tolist() if hasattr(value, "tolist") else value for key, value in fields.items()}
-    return to_r(publish_event(text(name), fields, text(id) or None))
+    return {key: value.tolist() if hasattr(value, "tolist") else value for key, value in fields.items()}
 
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -152,6 +168,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "client_environment": _environment,
     "client_trigger": _trigger,
     "publish_event": _publish_event,
+    "publish_argo_event": _publish_argo_event,
     "client_diff": _diff,
 }
 
