@@ -1,4 +1,4 @@
-"""R's ``argo_event()`` starts flows on the test's Argo, and says so when it can't. ``publish_event()`` is tested with agents."""
+"""R's ``argo_event()`` starts flows on the test's Argo, and says so when it can't."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_an_event_that_can_not_be_sent(run_r: Any) -> None:
     said = (
         "warning MetaflowException: The event 'e' was not published: it is not known where Argo Events listens.",
         "metaflow_error MetaflowException: The event 'e' was not published: it is not known where Argo Events listens.",
-        "metaflow_error MetaflowException: The event 'e' was not published: file:///etc/passwd is no address of a webhook.",
+        "metaflow_error MetaflowException: The event 'e' was not published: file:///etc/passwd is no address",
         "metaflow_invalid_argument `url` and `access_token` of an event are texts.",
         "metaflow_invalid_argument An event is named by one text.",
         "metaflow_invalid_argument The payload of an event is a named list: list(rows = 100).",
