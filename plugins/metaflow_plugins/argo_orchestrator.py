@@ -124,7 +124,13 @@ class ArgoWorkflows:
 
     def status(self, deployment: Deployment, run_id: str, options: Mapping[str, Any]) -> Execution:
         prefix, _, name = run_id.partition("-")
-        workflow = _of(deployment).get("Workflow", name) if prefix == PREFIX and name else None
+        argo = _of(deployment)
+        workflow = argo.get("Workflow", name) if prefix == PREFIX and name else None
+        if workflow is None and argo.get("WorkflowTemplate", deployment.handle) is None:
+            raise MetaflowException(
+                f"The namespace {argo.namespace} has no WorkflowTemplate {deployment.handle}, so it can't be said how "
+                f"{run_id} is. Is this the cluster to which {deployment.name} is deployed?"
+            )
         if workflow is None or workflow["metadata"].get("labels", {}).get(LABEL) != deployment.handle:
             raise MetaflowNotFound(
                 f"{deployment.name} has no run {run_id} on {self.title}. `list-runs` lists its runs."

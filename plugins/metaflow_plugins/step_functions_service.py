@@ -145,10 +145,11 @@ class Service:
             try:
                 return dict(self._machines.describe_execution(executionArn=arn))
             except self._machines.exceptions.ClientError as error:
-                if code_of(error) in ("ExecutionDoesNotExist", "InvalidArn"):
-                    raise MetaflowNotFound(
-                        f"{deployment.name} has no run {run_id} on AWS Step Functions. list-runs shows those it has."
-                    ) from None
+                said = f"{deployment.name} has no run {run_id} on AWS Step Functions. list-runs shows those it has."
+                if code_of(error) == "ExecutionDoesNotExist":
+                    raise MetaflowNotFound(said) from None
+                if code_of(error) == "InvalidArn":  # also in another region, where nobody can say that the run is gone
+                    raise CommandException(said) from None
                 raise
 
     # --- machines --------------------------------------------------------------------------------------------------

@@ -389,6 +389,9 @@ def test_an_empty_foreach_and_bad_parameters_fail_with_the_usual_message(
         walker = walk(plan, f"toy-{number}", **parameters)  # type: ignore[arg-type]
         assert not walker.ended and told in walker.output, walker.output  # type: ignore[attr-defined]
         assert "Traceback" not in walker.output
+        # The handler of the end does not hide the reason with an error of its own.
+        assert "There is no run" not in walker.output and f"Run toy-{number} has not begun" in walker.output
+        assert walker.finish("failed") == 0
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))

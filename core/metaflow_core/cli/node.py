@@ -22,7 +22,7 @@ from metaflow_core.deployment.due import Nodes, parse_path
 from metaflow_core.engine.run import Production, RunOptions, open_processes
 from metaflow_core.engine.scheduler import Limits
 from metaflow_core.engine.showing import Showing
-from metaflow_core.errors import CommandException, MetaflowUsageError
+from metaflow_core.errors import CommandException, MetaflowNotFound, MetaflowUsageError
 from metaflow_core.graph.configs import read_configs, set_configs
 from metaflow_core.graph.model import FlowDef, ParameterDef
 from metaflow_core.graph.parameters import Given, ParameterContext, accept, evaluate, key, kind
@@ -139,8 +139,13 @@ def paths_command(
 def finish_command(context: FlowContext, deployment: int, run_id: str | None, run_key: str | None, status: str) -> int:
     """Record how a run has ended, and call the exit hooks, unless that was done."""
     row, run_id = deployment_of(context, deployment, run_id, run_key)
+    try:
+        run = recording.find_run(context.backend.db, context.flow.name, run_id)
+    except MetaflowNotFound:
+        # The orchestrator knows that the run has failed. An error here would hide the one that is the reason.
+        click.echo(f"Run {run_id} has not begun, so there is nothing to finish. The output of its first task says why.")
+        return 0
     prepare_deployed(context, row)
-    run = recording.find_run(context.backend.db, context.flow.name, run_id)
     node.end_run(context.flow, context.backend, run, status, row.given)
     return 0
 

@@ -18,7 +18,7 @@ from metaflow_core.cli.run import elsewhere
 from metaflow_core.cli.table import print_table
 from metaflow_core.decorators.attach import attach
 from metaflow_core.decorators.resolve import check_decorators, mutate
-from metaflow_core.deployment import deploy, tokens
+from metaflow_core.deployment import deploy, ends, tokens
 from metaflow_core.deployment.compile import parameter_text
 from metaflow_core.deployment.interface import STATUSES, Execution, Orchestrator
 from metaflow_core.engine.remote import without_password
@@ -212,6 +212,10 @@ def _list_runs(flow: FlowDef, orchestrator: Orchestrator) -> click.Command:
         statuses = [status for status in STATUSES if given[status.replace("-", "_")]]
         options = {str(option.name): given[str(option.name)] for option in own}
         found = orchestrator.list_runs(deploy.as_deployment(row), statuses, options)
+        if statuses:
+            ends.settle(context.backend.db, orchestrator, row, found)
+        else:
+            ends.settle_all(context.backend.db, orchestrator, row, found, _status_options(orchestrator))
         if given["as_json"]:
             for execution in found:
                 click.echo(json.dumps(execution._asdict()))
@@ -242,7 +246,7 @@ def _status(flow: FlowDef, orchestrator: Orchestrator) -> click.Command:
     def callback(context: FlowContext, /, run_id: str | None, as_json: bool, **options: Any) -> int:
         row = _deployed(context, orchestrator)
         if run_id is not None:
-            execution = orchestrator.status(deploy.as_deployment(row), _run_id(run_id), options)
+            execution = ends.look(context.backend.db, orchestrator, row, _run_id(run_id), options)
             click.echo(json.dumps(execution._asdict()) if as_json else execution.status)
             if not as_json:
                 _tell_note(execution)
@@ -273,6 +277,12 @@ def _status(flow: FlowDef, orchestrator: Orchestrator) -> click.Command:
     )
 
 
+def _status_options(orchestrator: Orchestrator) -> dict[str, Any]:
+    """Those of ``status``, when another command asks for it."""
+    context = click.get_current_context()
+    return {str(option.name): option.get_default(context) for option in orchestrator.options("status")}
+
+
 def _terminate(flow: FlowDef, orchestrator: Orchestrator) -> click.Command:
     own = list(orchestrator.options("terminate"))
 
@@ -280,7 +290,7 @@ def _terminate(flow: FlowDef, orchestrator: Orchestrator) -> click.Command:
     def callback(context: FlowContext, /, run_id: str, authorize: str | None, as_json: bool, **options: Any) -> int:
         row = _deployed(context, orchestrator)
         _authorize(context, orchestrator, row, "terminate", authorize)
-        execution = orchestrator.terminate(deploy.as_deployment(row), _run_id(run_id), options)
+        execution = _ended(context, orchestrator, row, _run_id(run_id), options)
         if as_json:
             click.echo(json.dumps(execution._asdict()))
         else:
@@ -290,6 +300,17 @@ def _terminate(flow: FlowDef, orchestrator: Orchestrator) -> click.Command:
 
     params = [click.Argument(["run_id"], metavar="RUN"), _authorize_option(), _json_option(), *own]
     return click.Command("terminate", params=params, callback=callback, help="End a run.")
+
+
+def _ended(
+    context: FlowContext, orchestrator: Orchestrator, row: DeploymentRow, run_id: str, options: Mapping[str, Any]
+) -> Execution:
+    try:
+        execution = orchestrator.terminate(deploy.as_deployment(row), run_id, options)
+    except MetaflowNotFound:
+        return ends.look(context.backend.db, orchestrator, row, run_id, _status_options(orchestrator))
+    ends.settle(context.backend.db, orchestrator, row, [execution])
+    return execution
 
 
 def _delete(flow: FlowDef, orchestrator: Orchestrator) -> click.Command:
