@@ -22,6 +22,12 @@ new_decorator <- function(name, arguments, where) {
   names <- names(arguments)
   if (length(arguments) && (is.null(names) || !all(nzchar(names)))) {
     first <- arguments[[if (is.null(names)) 1L else which(!nzchar(names))[[1L]]]]
+    if (inherits(first, "metaflow_flow")) {
+      refuse(
+        " decorates, it adds nothing to a flow by itself: give it to metaflow(), as in ",
+        "metaflow(\"Flow\", schedule(daily = TRUE)), or to step(), as in step(retry(times = 2), step = \"start\")."
+      )
+    }
     refuse(" takes its arguments by name, as in retry(times = 2). It was given ", show_value(first), ".")
   }
   if (anyDuplicated(names)) refuse(" is given the argument `", names[anyDuplicated(names)], "` twice.")

@@ -39,7 +39,8 @@ test_that("wrong decorators are explained", {
       step(f, step = "x", metaflow::timeout(hours = 1, hours = 2)), timeout(minuts = 2), catch("failure"), resources(memroy = 5),
       decorator(), decorator(5), decorator("retry", 3), decorator("retry", times = 3, times = 2), card("default"),
       environment_variables("a"), environment_variables(A = NULL), environment_variables(A = c("1", "2")),
-      environment_variables(A = NA), metaflow("G", project("x")), metaflow("G", schedule(daily = TRUE, daily = TRUE))
+      environment_variables(A = NA), metaflow("G", project("x")),
+      metaflow("G") |> schedule(daily = TRUE), metaflow("G", schedule(daily = TRUE, daily = TRUE))
     )
   })
 })
