@@ -81,7 +81,7 @@ deployed_flow <- function(identifier, orchestrator = NULL, profile = NULL, env =
   if (!length(found)) {
     on <- if (!is.null(orchestrator)) paste0(" on ", orchestrator)
     stop_metaflow(
-      paste0("Nothing is deployed as ", identifier, on, ". ", suggest(identifier, unique(names), quote = FALSE)),
+      trimws(paste0("Nothing is deployed as ", identifier, on, ". ", suggest(identifier, unique(names), quote = FALSE))),
       class = "metaflow_not_found"
     )
   }
@@ -117,6 +117,14 @@ known_orchestrator <- function(name) {
   unname(found)
 }
 
+known_statuses <- function(statuses) {
+  known <- c("queued", "running", "succeeded", "failed", "terminated", "timed-out")
+  for (wrong in setdiff(statuses, known)) {
+    stop_metaflow(paste0("There is no status ", show_value(wrong), ". ", suggest(wrong, known)), class = "metaflow_usage")
+  }
+  statuses
+}
+
 new_target <- function(place, orchestrator, given) {
   where <- paste0(gsub("-", "_", orchestrator), "()$create()")
   command <- paste(orchestrator, "create")
@@ -148,7 +156,7 @@ new_deployed <- function(place, facts) {
           one(tell(c("trigger", words), TRUE, place))
         },
         list_runs = function(...) {
-          statuses <- unlist(list(...))
+          statuses <- known_statuses(c(...))
           lapply(tell(c("list-runs", if (length(statuses)) paste0("--", statuses), "--json")), one)
         },
         run = function(run_id) one(tell(c("status", as.character(run_id), "--json"))),
