@@ -64,9 +64,10 @@ class StepFunctionsService:
         found: list[str] = []
         if not logs.describe_log_groups(logGroupNamePrefix="/aws/batch/job")["logGroups"]:
             return ""
-        for stream in logs.describe_log_streams(logGroupName="/aws/batch/job")["logStreams"]:
-            events = logs.get_log_events(logGroupName="/aws/batch/job", logStreamName=stream["logStreamName"])
-            found += [stream["logStreamName"], *(event["message"] for event in events["events"])]
+        for page in logs.get_paginator("describe_log_streams").paginate(logGroupName="/aws/batch/job"):
+            for stream in page["logStreams"]:
+                events = logs.get_log_events(logGroupName="/aws/batch/job", logStreamName=stream["logStreamName"])
+                found += [stream["logStreamName"], *(event["message"] for event in events["events"])]
         return "\n".join(found)
 
 
