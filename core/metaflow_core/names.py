@@ -115,6 +115,8 @@ def masked(text: str) -> str:
     'postgresql://anne:***@db/metaflow'
     """
     text = re.sub(r"(\w://[^\s:/@]*):[^\s/]*@", r"\1:***@", text)
+    # One that was not encoded, with a slash in it. What is a number before a slash is a port.
+    text = re.sub(r"(\w://[^\s:/@]*):(?!\d+/)[^\s@\"',]*/[^\s@\"',]*@", r"\1:***@", text)
     return re.sub(r"([?&](?:password|sslpassword|secret|token|key)=)[^&\s]+", r"\1***", text)
 
 

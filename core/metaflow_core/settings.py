@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from metaflow_core.errors import MetaflowException
-from metaflow_core.names import show
+from metaflow_core.names import masked, show
 
 PREFIX = "METAFLOW_"
 FOLDER = ".metaflow"
@@ -446,7 +446,8 @@ def _parse(setting: Setting, value: object, where: str, base: str | None) -> Any
         parsed = setting.parse(value)
     except (ValueError, OverflowError):
         place = "in the environment" if where == "environment" else f"in {where}"
-        raise MetaflowException(f"{setting.variable} {place} must be {setting.expects}, not {show(value)}.") from None
+        shown = masked(value) if isinstance(value, str) else value
+        raise MetaflowException(f"{setting.variable} {place} must be {setting.expects}, not {show(shown)}.") from None
     if setting.type == "path":
         parsed = os.path.expanduser(parsed)
         if not os.path.isabs(parsed):

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from metaflow_core.errors import MetaflowException
+from metaflow_core.names import masked
 
 
 def read(place: str) -> bytes | None:
@@ -88,8 +89,10 @@ def _open(place: str) -> tuple[Any, str]:
         found: tuple[Any, str] = fsspec.core.url_to_fs(place)
         return found
     except (ImportError, ValueError) as error:
-        raise MetaflowException(f"{place} can't be opened: {error}") from None
+        shown = masked(place)
+        reason = f"{error}" if shown == place or isinstance(error, ImportError) else "it is no address."
+        raise MetaflowException(f"{shown} can't be opened: {reason}") from None
 
 
 def _problem(what: str, place: str, error: OSError) -> MetaflowException:
-    return MetaflowException(f"The DAG file {place} can't be {what}: {error.strerror or error}.")
+    return MetaflowException(f"The DAG file {masked(place)} can't be {what}: {masked(error.strerror or str(error))}.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from metaflow_core import settings
 from metaflow_core.deployment.interface import Deployed, Deployment, Execution
 from metaflow_core.errors import CommandException, MetaflowException, MetaflowNotFound
+from metaflow_core.names import masked
 
 from metaflow_plugins import airflow_folder as folder
 from metaflow_plugins.airflow_document import dag_file, dag_id, mark, run_id
@@ -98,7 +99,7 @@ class Airflow:
         except BaseException:
             folder.restore(place, before)
             raise
-        return Deployed(dag, {"file": place, "url": rest.url})
+        return Deployed(dag, {"file": masked(place), "url": masked(rest.url)})  # no password is kept
 
     def trigger(self, deployment: Deployment, parameters: Mapping[str, str], options: Mapping[str, Any]) -> Execution:
         body = {"logical_date": None, "conf": dict(parameters)}
@@ -141,7 +142,7 @@ class Airflow:
         rest = None if settings.get("AIRFLOW_REST_API") is None else _rest()
         if rest is not None and rest.find(path) is not None:
             rest.ask("PATCH", path, {"is_paused": True})
-        folder.remove(deployment.info["file"])
+        folder.remove(_file(deployment))
         if rest is not None:
             try:
                 rest.ask("DELETE", path)
@@ -187,6 +188,13 @@ def _rest() -> Rest:
             "Set METAFLOW_AIRFLOW_REST_API to the address at which you open Airflow, such as http://airflow:8080."
         )
     return Rest(url)
+
+
+def _file(deployment: Deployment) -> str:
+    """The DAG file, with the password of the folder as it is set now."""
+    known, current = str(deployment.info["file"]), settings.get("AIRFLOW_DAGS_FOLDER")
+    place = folder.join(current, f"{deployment.handle}.py") if current is not None else known
+    return place if masked(place) == known else known
 
 
 def _runs(deployment: Deployment) -> str:

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
+from http.client import HTTPException, InvalidURL
 from typing import Any
 
 from metaflow_core import settings
@@ -94,7 +95,12 @@ class Rest:
             return json.loads(text) if text else None
         except urllib.error.HTTPError as error:
             raise Refused(_reason(where, method, path, error), error.code) from None
-        except (OSError, urllib.error.URLError) as error:
+        except InvalidURL:  # whose text may be a part of a password
+            raise MetaflowException(
+                f"{masked(self.url)} is no address of a server. Set METAFLOW_AIRFLOW_REST_API to the one at which you "
+                f"open Airflow, such as http://airflow:8080."
+            ) from None
+        except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise MetaflowException(
                 f"{where} can't be reached: {reason}. Look at METAFLOW_AIRFLOW_REST_API, the address at which you open "

@@ -131,5 +131,83 @@ def test_secrets_are_nowhere(
     assert found_in(texts) == []
 
 
+ADDRESS = "http://anne:hush-of-anne@127.0.0.1:9/x"
+SET = {
+    "METAFLOW_AIRFLOW_USER": "anne",
+    **dict.fromkeys(("METAFLOW_AIRFLOW_PASSWORD", "METAFLOW_AIRFLOW_TOKEN"), PASSWORD),
+    **dict.fromkeys(
+        (
+            "METAFLOW_AIRFLOW_REST_API",
+            "METAFLOW_ARGO_EVENTS_WEBHOOK_URL",
+            "METAFLOW_ARGO_WORKFLOWS_UI_URL",
+            "METAFLOW_AWS_SECRETS_MANAGER_ENDPOINT_URL",
+            "METAFLOW_S3_ENDPOINT_URL",
+        ),
+        ADDRESS,
+    ),
+    "METAFLOW_METADATA_URL": "postgresql://127.0.0.1:9/db?user=anne&password=hush-of-anne",
+    "METAFLOW_DEFAULT_DATASTORE": "ftp://anne:hush-of-anne@127.0.0.1:9/x",
+    "METAFLOW_AIRFLOW_DAGS_FOLDER": "ftp://anne:hush-of-anne@127.0.0.1:9/dags",
+    "METAFLOW_BATCH_CONTAINER_IMAGE": "image",
+    "METAFLOW_BATCH_JOB_QUEUE": "queue",
+    "METAFLOW_KUBERNETES_CONTAINER_IMAGE": "image",
+}
+
+
+@pytest.mark.parametrize("orchestrator", ["airflow", "argo-workflows", "step-functions", "local"])
+def test_no_setting_brings_a_secret_into_what_is_deployed(run_flow: Any, project: Path, orchestrator: str) -> None:
+    shown = run_flow(FLOW, "--metadata", SET["METAFLOW_METADATA_URL"], orchestrator, "create", "--only-json", env=SET)
+    assert "METAFLOW_DEFAULT_DATASTORE" in shown.stdout
+    assert found_in({"document": (shown.stdout + shown.stderr).encode()}) == []
+    assert "ftp://anne@127.0.0.1:9/x" in shown.stdout and "postgresql://127.0.0.1:9/db?user=anne" in shown.stdout
+
+
+def test_no_command_shows_a_secret_of_the_settings(project: Path, tmp_path: Path) -> None:
+    said: dict[str, bytes] = {}
+    words: list[tuple[int, list[str]]] = [
+        (0, ["status"]),
+        (0, ["status", "--settings"]),
+        (0, ["status", "--settings", "--json"]),
+        (0, ["configure", "show"]),
+        *((0, ["configure", "show", name.removeprefix("METAFLOW_")]) for name in SET),
+        *((0, ["configure", "set", name, value]) for name, value in SET.items()),
+        (2, ["configure", "set", "HEARTBEAT_SECONDS", ADDRESS]),
+        (2, ["configure", "set", "HEARTBEAT_SECONDS", f"{'x' * 40} {ADDRESS}"]),
+        (1, ["doctor"]),
+        (1, ["deployments"]),
+    ]
+    for code, command in words:
+        env = {**os.environ, **SET, "METAFLOW_HOME": str(tmp_path / "home")}
+        shown = subprocess.run(
+            [str(Path(sys.executable).with_name("metaflow")), *command],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert shown.returncode == code, (command, shown)
+        said[" ".join(command[:3])] = (shown.stdout + shown.stderr).encode()
+    assert found_in(said) == []
+
+
+@pytest.mark.parametrize(
+    "address", [ADDRESS, "http://anne:hush-of-anne/hush@127.0.0.1:9", "http://127.0.0.1:hush-of-anne"]
+)
+def test_an_address_that_can_not_be_used_is_told_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    from metaflow_core.errors import MetaflowException
+    from metaflow_plugins import airflow_folder
+    from metaflow_plugins.airflow_rest import Rest
+
+    monkeypatch.setenv("METAFLOW_AIRFLOW_TOKEN", PASSWORD)
+    with pytest.raises(MetaflowException, match="METAFLOW_AIRFLOW_REST_API") as caught:
+        Rest(address).ask("GET", "/dags")
+    with pytest.raises(MetaflowException) as unwritten:
+        airflow_folder.write(address.replace("http", "ftp") + "/dags/x.py", b"x")
+    said = f"{caught.value} {unwritten.value}"
+    assert PASSWORD not in said or address.endswith(PASSWORD), said
+
+
 def test_the_search_finds(project: Path) -> None:
     assert found_in({"a": b"x" + PASSWORD.encode(), "b": b"nothing"}) == [f"{PASSWORD} in a"]

@@ -140,7 +140,8 @@ def _checked(setting: Setting, value: object) -> Any:
     try:
         parsed = setting.parse(value)
     except (ValueError, OverflowError):
-        raise click.UsageError(f"{setting.variable} must be {setting.expects}, not {show(value)}.") from None
+        shown = show(shown_value(setting.variable, value) if isinstance(value, str) else value)
+        raise click.UsageError(f"{setting.variable} must be {setting.expects}, not {shown}.") from None
     # A path means what it means where it is typed.
     return os.path.abspath(parsed) if setting.type == "path" and not parsed.startswith("~") else parsed
 

@@ -12,6 +12,7 @@ from metaflow_core.engine.interface import Job, JobNeeds, RemoteCompute, TaskReq
 from metaflow_core.errors import CommandException, PluginError
 from metaflow_core.graph.model import FlowDef
 from metaflow_core.metadata.backend import SQLITE, Backend
+from metaflow_core.names import masked
 from metaflow_core.plugins import broken_hint, hook
 
 if TYPE_CHECKING:
@@ -147,11 +148,14 @@ def elsewhere_variables(backend: Backend, sends_on: bool = False) -> dict[str, s
             continue
         if setting.name.startswith(OF_AN_ORCHESTRATOR) or (setting.name.startswith(OF_A_PLACE) and not sends_on):
             continue
-        if settings.origin(setting.name) != "default":
-            found[setting.variable] = str(settings.get(setting.name))
+        if settings.origin(setting.name) == "default":
+            continue
+        value = str(settings.get(setting.name))
+        if masked(value) == value:  # else the other machine has an address of its own, or the password that is in it
+            found[setting.variable] = value
     found["METAFLOW_USER"] = identity.user()
     found["METAFLOW_METADATA_URL"] = without_password(backend.metadata_url)
-    found["METAFLOW_DEFAULT_DATASTORE"] = backend.storage_url
+    found["METAFLOW_DEFAULT_DATASTORE"] = without_password(backend.storage_url)
     return found
 
 
@@ -162,6 +166,9 @@ def without_password(url: str) -> str:
     """
     from urllib.parse import urlsplit, urlunsplit
 
+    if masked(url) == url:
+        return url
     parts = urlsplit(url)
     user, at, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user.split(':')[0]}{at}{host}")) if at else url
+    query = "&".join(part for part in parts.query.split("&") if masked(f"?{part}") == f"?{part}")
+    return masked(urlunsplit(parts._replace(netloc=f"{user.split(':')[0]}{at}{host}", query=query)))

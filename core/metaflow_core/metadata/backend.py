@@ -10,7 +10,7 @@ from metaflow_core import settings
 from metaflow_core.errors import MetaflowException
 from metaflow_core.metadata.database import Database, TryAgain
 from metaflow_core.metadata.migrate import migrate
-from metaflow_core.names import show
+from metaflow_core.names import masked, show
 from metaflow_core.plugins import broken_hint, hook
 from metaflow_core.store.interface import Storage
 
@@ -110,7 +110,7 @@ class _Later:
             raise
         if opened is None:
             raise MetaflowException(
-                f"No installed plugin opens the artifact store {self._backend.storage_url!r}. "
+                f"No installed plugin opens the artifact store {masked(self._backend.storage_url)!r}. "
                 f"`metaflow status --plugins` lists the plugins.{broken_hint()}"
             )
         opened.patient = self._backend.patient
