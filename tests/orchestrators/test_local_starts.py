@@ -136,6 +136,31 @@ def test_any_trigger_and_all_of_its_events(run_flow: Any, project: Path) -> None
     assert len(statuses()) == 3, "each event counts once"
 
 
+@pytest.mark.both_databases
+def test_old_events_go_unless_somebody_waits(run_flow: Any, project: Path) -> None:
+    def names() -> list[str]:
+        return [name for (name,) in rows("SELECT name FROM events WHERE type = 'event' ORDER BY pk")]
+
+    run_flow(FLOW, "local", "create")  # which nothing starts
+    run_flow(WAITING, "local", "create", name="wait.py")
+    publish_event("nobody_waits", {})
+    publish_event("stock_changed", {"n": 1})
+    publish_event("asked", {"rate": 4})
+    publish_event("nobody_waits", {})
+    change("UPDATE events SET created_at = ? WHERE pk < 4", now() - 91 * 24 * 3600 * 1_000_000)
+    agent()
+    assert statuses() == {"local-1": "succeeded"}, "it came while no agent was there, however long ago"
+    assert names() == ["stock_changed", "nobody_waits"]
+    publish_event("prices_changed", {"price": 2.5})
+    change("UPDATE events SET created_at = ?", now() - 91 * 24 * 3600 * 1_000_000)
+    agent()
+    assert Run("WaitFlow/local-2", _namespace_check=False).data.came == ["stock_changed", "prices_changed"]
+    assert names() == ["prices_changed"], "the latest stays"
+    publish_event("asked", {"rate": 7})
+    agent()
+    assert Run("WaitFlow/local-3", _namespace_check=False).data.rate == 7
+
+
 def test_a_value_that_does_not_fit_fails_the_run_and_nothing_else(run_flow: Any, project: Path) -> None:
     run_flow(WAITING, "local", "create")
     publish_event("asked", {"rate": "much"})

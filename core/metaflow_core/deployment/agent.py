@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from metaflow_core import settings
 from metaflow_core.clock import now
 from metaflow_core.deployment.agent_drivers import Driver
-from metaflow_core.deployment.agent_starts import Watched
+from metaflow_core.deployment.agent_starts import Watched, remove_old_events
 from metaflow_core.errors import MetadataError, MetaflowException
 from metaflow_core.metadata import liveness, local_runs
 from metaflow_core.metadata.backend import Backend
@@ -23,6 +23,7 @@ from metaflow_core.metadata.local_runs import ENDS, LocalRun
 
 BEAT_SECONDS = 5.0
 ADOPT_SECONDS = 2.0  # between two looks for runs whose agent is gone
+REMOVE_SECONDS = 3600.0  # between two looks for old events
 NOT_BEGUN = 3600.0  # seconds in which a process on another machine must have made its run, with all of its packages
 
 
@@ -40,6 +41,7 @@ class Agent:
     _watched: Watched = field(init=False)
     _beat_at: float = 0.0
     _adopted_at: float = 0.0
+    _removed_at: float = 0.0
 
     def __post_init__(self) -> None:
         self._watched = Watched(self.backend.db, settings.get("AGENT_MISFIRE_GRACE"))
@@ -54,6 +56,7 @@ class Agent:
             return False
         self._queue()
         self._start()
+        self._remove()
         return bool(self._drivers)
 
     def stop(self) -> None:
@@ -142,6 +145,11 @@ class Agent:
             self.say(
                 start.why if start.run is None else f"{start.run.pathspec} of {start.run.name} is due: {start.why}"
             )
+
+    def _remove(self) -> None:
+        """Remove old events, some at each turn."""
+        if time.monotonic() >= self._removed_at and not remove_old_events(self.backend.db):
+            self._removed_at = time.monotonic() + REMOVE_SECONDS
 
     def _start(self) -> None:
         while len(self._drivers) < self.max_runs:

@@ -13,7 +13,14 @@ from metaflow_core.deployment.schedule import Schedule, next_times
 from metaflow_core.metadata import local_runs
 from metaflow_core.metadata.database import Database
 from metaflow_core.metadata.deployments import DeploymentRow, deployment
-from metaflow_core.metadata.events import EventRow, events_after, events_with, last_event
+from metaflow_core.metadata.events import (
+    EventRow,
+    events_after,
+    events_with,
+    last_event,
+    oldest_events,
+    remove_events,
+)
 from metaflow_core.metadata.local_runs import LocalRun
 from metaflow_core.metadata.local_starts import (
     Starts,
@@ -24,6 +31,9 @@ from metaflow_core.metadata.local_starts import (
     starts_of,
 )
 from metaflow_core.metadata.repeating import repeated
+
+KEPT_DAYS = 90  # for which events are kept that nothing waits for any more
+REMOVED_AT_ONCE = 2000
 
 
 class Start(NamedTuple):
@@ -176,6 +186,27 @@ def _first_seen(db: Database, version: Version) -> Starts | None:
             starts = Starts(known.due_at if is_same else starts.due_at, kept)
         save_starts(db, row.pk, starts)
         return starts
+
+
+@repeated
+def remove_old_events(db: Database) -> bool:
+    """Remove events that are old, and that no deployment needs any more. Whether there may be more of them."""
+    with db.transaction():
+        come: set[int] = set()
+        looked: dict[str, int] = {}  # by name, up to which event everybody who waits for it has looked
+        for pk in active_versions(db):
+            starts = starts_of(db, pk)
+            if starts is None and deployment(db, pk).plan["triggers"]:
+                return False  # nobody knows yet what it needs: it is new, and there is time
+            if starts is None:
+                continue
+            for trigger, state in starts.waiting.items():
+                come.update(state["come"].values())
+                for name in json.loads(trigger):
+                    looked[name] = min(state["after"], looked.get(name, state["after"]))
+        old = oldest_events(db, now() - KEPT_DAYS * 24 * 3600 * 1_000_000, REMOVED_AT_ONCE)
+        remove_events(db, [pk for pk, name in old if pk not in come and pk <= looked.get(name, pk)])
+    return len(old) == REMOVED_AT_ONCE
 
 
 def _time(micros: int) -> datetime:

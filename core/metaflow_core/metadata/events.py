@@ -68,6 +68,20 @@ def latest_events(db: Database, name: str | None, count: int) -> list[EventRow]:
     return [_row(row) for row in rows]
 
 
+def oldest_events(db: Database, before: int, count: int) -> list[tuple[int, str]]:
+    """``(pk, name)`` of the first events, as far as they came before that moment; never the latest event of all."""
+    # They are numbered as they came, so no index by time is needed.
+    rows = db.execute(
+        "SELECT pk, name, created_at FROM events WHERE pk < (SELECT MAX(pk) FROM events) ORDER BY pk LIMIT ?", (count,)
+    )
+    return [(pk, name) for pk, name, at in rows if at < before]
+
+
+def remove_events(db: Database, pks: Sequence[int]) -> None:
+    """Remove these events, in the caller's transaction."""
+    db.executemany("DELETE FROM events WHERE pk = ?", [(pk,) for pk in pks])
+
+
 def _row(row: Sequence[Any]) -> EventRow:
     pk, name, id, type, payload, publisher, created_at = row
     return EventRow(pk, name, id, type, json.loads(payload), publisher, created_at)
