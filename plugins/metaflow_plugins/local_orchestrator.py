@@ -50,6 +50,7 @@ class LocalOrchestrator:
     title = "the local orchestrator"
     run_prefix = "local"
     shares_files = True
+    has_gangs = True
     places: Collection[str] = ()
 
     def options(self, command: str) -> Sequence[click.Parameter]:

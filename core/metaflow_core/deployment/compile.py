@@ -21,12 +21,19 @@ from metaflow_core.names import show
 
 if TYPE_CHECKING:
     from metaflow_core.decorators.interface import StepDecorator
+    from metaflow_core.deployment.interface import Orchestrator
 
-_KINDS: dict[str, NodeKind] = {"linear": "linear", "split": "split", "foreach": "foreach", "switch": "switch"}
+_KINDS: dict[str, NodeKind] = {
+    "linear": "linear",
+    "split": "split",
+    "foreach": "foreach",
+    "parallel": "parallel",
+    "switch": "switch",
+}
 
 
-def compile_nodes(flow: FlowDef) -> dict[str, PlanNode]:
-    """The nodes of a checked flow, in the order of the graph. ``CommandException`` for what no orchestrator can do."""
+def compile_nodes(flow: FlowDef, orchestrator: Orchestrator) -> dict[str, PlanNode]:
+    """The nodes of a checked flow, in the order of the graph. ``CommandException`` for gangs, which few can run."""
     splits = find_splits(flow)
     places = {step: (place, needs) for place, steps in remote_steps(flow).items() for step, needs in steps.items()}
     found: dict[str, PlanNode] = {}
@@ -37,7 +44,7 @@ def compile_nodes(flow: FlowDef) -> dict[str, PlanNode]:
         place, needs = places.get(name, (None, None))
         found[name] = PlanNode(
             step=name,
-            kind=_kind(step),
+            kind=_kind(step, orchestrator),
             targets=tuple(dict.fromkeys(step.targets)),
             scope=scope,
             is_start=step.is_start,
@@ -78,13 +85,14 @@ def known_parameters(plan: Mapping[str, Any]) -> list[ParameterDef]:
     ]
 
 
-def _kind(step: StepDef) -> NodeKind:
+def _kind(step: StepDef, orchestrator: Orchestrator) -> NodeKind:
     if step.is_end or step.transition is None:
         return "end"
-    if step.transition.kind == "parallel":
+    if step.transition.kind == "parallel" and not getattr(orchestrator, "has_gangs", False):
         raise CommandException(
-            f"Step {step.name} leads on with num_parallel. The tasks of a gang run at once, which only `run` can see "
-            f"to. Use foreach, or start the flow with `run` from your own scheduler."
+            f"Step {step.name} leads on with num_parallel. The tasks of a gang start at once, which "
+            f"{orchestrator.title} can't see to. Use foreach, deploy the flow with `local create`, or start it with "
+            f"`run` from a scheduler of your own."
         )
     return _KINDS[step.transition.kind]
 

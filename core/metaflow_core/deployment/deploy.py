@@ -111,7 +111,7 @@ def compile_plan(flow: FlowDef, backend: Backend, request: Request) -> tuple[Dep
         name=flow.name if project is None else project.flow_name,
         flow=flow.name,
         orchestrator=orchestrator.name,
-        nodes=compile_nodes(flow),
+        nodes=compile_nodes(flow, orchestrator),
         doc=flow.doc,
         owner=owner,
         parameters=compile_parameters(flow, defaults),

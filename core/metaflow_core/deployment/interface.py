@@ -50,7 +50,8 @@ STATUSES = ("queued", "running", "succeeded", "failed", "terminated", "timed-out
 class Orchestrator(Protocol):
     """Runs deployed flows. What takes time, or needs credentials, happens in the methods from ``deploy`` on.
 
-    Errors are ``MetaflowException``, and say what to do. ``options`` are those of :meth:`options`, by name.
+    Errors are ``MetaflowException``, and say what to do. ``options`` are those of :meth:`options`, by name. With the
+    attribute ``has_gangs = True`` it gets flows with ``num_parallel``, whose tasks start at once; others do not.
     """
 
     name: str  # as on the command line: step-functions

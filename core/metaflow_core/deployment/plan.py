@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from metaflow_core.decorators.interface import Needs
     from metaflow_core.deployment.schedule import Schedule
 
-NodeKind = Literal["linear", "split", "foreach", "switch", "end"]
+NodeKind = Literal["linear", "split", "foreach", "parallel", "switch", "end"]
 Scope = tuple[tuple[str, str], ...]  # of (step that splits, first step of the branch), outermost first
 
 PROGRAM = ["-m", "metaflow_core.cli.deployed"]  # after the interpreter's name
@@ -28,8 +28,8 @@ class PlanNode:
 
     ``kind`` says how it leads on to ``targets``. ``cases`` of a switch are its targets by the text of the condition's
     value; a node tells the target and not the value. ``join`` is the step at which the branches, or the elements, of a
-    split or a foreach meet again. ``scope`` are the splits that are open around the step; a join is outside of the one
-    that it closes.
+    split, a foreach or a gang (``parallel``, for orchestrators that have them) meet again. ``scope`` are the splits
+    that are open around the step; a join is outside of the one that it closes.
     """
 
     step: str
