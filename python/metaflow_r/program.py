@@ -287,7 +287,16 @@ def _arguments(flow: FlowDef, before: list[str], command: str, after: list[str],
         asks = command != "run" or after == ["--help"]
         return [*before, *given, command, *after] if asks else [*before, *given]
     if given[place] == command:
-        return [*before, *given[: place + 1], *after, *given[place + 1 :]]
+        words = given[place + 1 :]
+        if _is_word(words) and _is_word(after):
+            from metaflow_core.cli.flow import COMMANDS, ORCHESTRATOR
+
+            # The options of `step_functions = "create"` are not meant for `step-functions trigger`, and those of
+            # `resume = "start"` are for `resume train` too.
+            deploys = COMMANDS.get(command, ORCHESTRATOR) == ORCHESTRATOR
+            after = [] if deploys and after[0] != words[0] else after[1:]
+            place, words = place + 1, words[1:]
+        return [*before, *given[: place + 1], *after, *words]
     if given[place] in ("resume", "spin"):
         before = _without_configs(before)  # they are those of a run
     if (given[place], command) == ("resume", "run"):
@@ -295,6 +304,10 @@ def _arguments(flow: FlowDef, before: list[str], command: str, after: list[str],
 
         return [*before, *given[: place + 1], *kept(after, "resume"), *given[place + 1 :]]
     return [*before, *given]
+
+
+def _is_word(words: list[str]) -> bool:
+    return bool(words) and not words[0].startswith("-")
 
 
 def _without_configs(before: list[str], given: list[str] | None = None) -> list[str]:
