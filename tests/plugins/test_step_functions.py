@@ -98,3 +98,50 @@ def test_the_document_needs_no_credentials(
     refused = run_flow(FLOW, "step-functions", "create", check=False)
     assert refused.returncode == 1
     assert "no region is set. Set AWS_DEFAULT_REGION" in refused.stderr
+
+
+def test_parameters_that_are_too_long_are_refused_before_anything_starts(
+    run_flow: RunFlow, project: Path, team: StepFunctionsService
+) -> None:
+    flow = """
+        from metaflow import FlowSpec, Parameter, step
+
+        class LongFlow(FlowSpec):
+            text = Parameter("text")
+
+            @step
+            def start(self):
+                self.length = len(self.text)
+                self.next(self.end)
+
+            @step
+            def end(self):
+                print("it has", self.length, "characters")
+
+        if __name__ == "__main__":
+            LongFlow()
+    """
+    run_flow(flow, "step-functions", "create")
+    trigger = (project / "flow.py", "step-functions", "trigger", "--text")
+    refused = run_flow(*trigger, "é" * 5000, check=False)
+    found = re.search(r"The parameters take (\d+) characters, and (\d+) is what AWS Batch has room", refused.stderr)
+    assert refused.returncode == 1 and found and "pass their address" in refused.stderr
+    assert int(found[1]) > 30_000, "each is seven characters of the request"
+    assert team.executions(team.machine("LongFlow")["stateMachineArn"]) == []
+
+    # All that there is said to be room for is within what Batch takes.
+    text = "x" * (int(found[2]) - len(json.dumps(json.dumps({"text": ""}))))
+    assert run_flow(*trigger, f"{text}x", check=False).returncode == 1
+    started = re.search(r"as (\S+)\.", run_flow(*trigger, text).stdout)
+    assert started and team.wait(started[1])["status"] == "SUCCEEDED", team.logs()
+    assert f"it has {len(text)} characters" in team.logs()
+    jobs = team.aws.connect("batch")
+    (job,) = (
+        one["jobId"]
+        for queue in jobs.describe_job_queues()["jobQueues"]
+        for one in jobs.list_jobs(jobQueue=queue["jobQueueName"], jobStatus="SUCCEEDED")["jobSummaryList"]
+        if "LongFlow-start" in one["jobName"]
+    )
+    container = jobs.describe_jobs(jobs=[job])["jobs"][0]["container"]
+    told = {name: container[name] for name in ("command", "environment")}
+    assert len(text) < len(json.dumps(told, separators=(",", ":"))) <= 8192
