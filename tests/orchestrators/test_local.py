@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +224,51 @@ def test_what_can_not_begin_says_why(run_flow: Any, project: Path) -> None:
     assert reason.startswith("failed\n") and "is not in the artifact store" in reason
     namespace(None)
     assert rows("SELECT COUNT(*) FROM runs")[0][0] == 0
+
+
+@pytest.mark.parametrize("level", ["folder", "package", "link", "writable"])
+def test_code_that_others_may_have_put_there_is_not_run(run_flow: Any, project: Path, level: str) -> None:
+    temporary = project / "tmp"
+    place = temporary / f"metaflow-code-{os.getuid()}"
+    run_flow(FLOW, "local", "create")
+    queue(project)
+    key = deployed_package()
+    target = {"folder": place, "writable": place}.get(level, place / key)
+    (place / key).mkdir(parents=True, mode=0o700)
+    place.chmod(0o777 if level == "writable" else 0o700)
+    (place / key / "flow.py").write_text(f"open({str(project / 'theirs')!r}, 'w')")
+    if level == "link":
+        target.rename(project / "elsewhere")
+        target.symlink_to(project / "elsewhere")
+    elif level != "writable":
+        if os.getuid():
+            pytest.skip("only root can make another user's folder")
+        os.chown(target, 65534, 65534)
+    agent(code=1, env={"TMPDIR": str(temporary)})
+    assert not (project / "theirs").exists() and not ran(project)
+    reason = run_flow("flow.py", "local", "status", "local-1").stdout
+    assert str(target) in reason and "METAFLOW_JOB_FOLDER" in reason
+
+
+def test_unpacked_code_is_for_its_user_alone(run_flow: Any, project: Path) -> None:
+    (project / "tmp").mkdir()
+    run_flow(FLOW, "local", "create")
+    before = os.umask(0o002)
+    try:
+        for _ in range(2):
+            queue(project)
+            agent(env={"TMPDIR": str(project / "tmp")})
+    finally:
+        os.umask(before)
+    place = project / "tmp" / f"metaflow-code-{os.getuid()}"
+    assert [folder.stat().st_mode & 0o777 for folder in (place, place / deployed_package())] == [0o700, 0o700]
+    assert ran(project) == ["local-1", "local-2"]
+
+
+def deployed_package() -> str:
+    """The key of the code package of what is deployed."""
+    [(info,)] = rows("SELECT info FROM deployments WHERE status = 'active'")
+    return str(json.loads(json.loads(info)["environment"]["METAFLOW_DEPLOYMENT"])["package"])
 
 
 def test_settings_of_a_deployment(run_flow: Any, project: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -44,14 +45,43 @@ def main() -> int:
 
 
 def code_folder(package: str) -> str:
-    """Where the code package is unpacked, which is done unless it is there."""
-    folder = os.environ.get(FOLDER) or os.path.join(tempfile.gettempdir(), f"metaflow-code-{os.getuid()}")
+    """Where the code package is unpacked, which is done unless it is there.
+
+    Its code is run, so ``MetaflowException`` where somebody else may have put it: anybody can make a folder in the
+    temporary directory, whose name is known beforehand.
+    """
+    folder = os.environ.get(FOLDER)
+    if not folder:
+        folder = os.path.join(tempfile.gettempdir(), f"metaflow-code-{os.getuid()}")
+        try:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise MetaflowException(f"The code can't be unpacked in {folder}: {error.strerror or error}.") from None
+        _check_ours(folder)
     root = os.path.join(folder, package)
-    if os.path.isdir(root):
-        return root
-    backend = open_backend()
-    backend.patient = True
-    return unpack(backend.storage, package, folder)
+    if not os.path.lexists(root):
+        backend = open_backend()
+        backend.patient = True
+        unpack(backend.storage, package, folder)
+    _check_ours(root)
+    return root
+
+
+def _check_ours(folder: str) -> None:
+    """``MetaflowException`` unless nobody but this user can have written into the folder."""
+    found = os.lstat(folder)
+    if not stat.S_ISDIR(found.st_mode):
+        what = "is no directory"
+    elif found.st_uid != os.getuid():
+        what = "belongs to another user"
+    elif found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        what = "can be written by other users"
+    else:
+        return
+    raise MetaflowException(
+        f"{folder} {what}, so the code in it is not run: it may be somebody else's. Remove it, or set {FOLDER} to a "
+        f"directory of your own."
+    )
 
 
 def become(language: str, words: Sequence[str]) -> int:

@@ -131,7 +131,7 @@ def unpack(storage: Storage, key: str, folder: str) -> str:
         os.makedirs(folder, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".unpacking-") as temporary:
             inside = os.path.join(temporary, key)
-            os.mkdir(inside)
+            os.mkdir(inside, 0o700)  # what is there is run: nobody else may change it, whatever the umask
             extract(tar, inside)
             try:
                 os.rename(inside, target)
