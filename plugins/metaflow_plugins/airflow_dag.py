@@ -169,7 +169,7 @@ def task(node: dict[str, Any], made: dict[str, Any]) -> Any:
     before = [made[name] for name in node["parents"]]
     if before:
         options["trigger_rule"] = "none_failed_min_one_success"
-    if node["step"] == FLOW["end"]:
+    if node["step"] == FLOW["end"] and FLOW["end_event"]:
         options["outlets"] = [Asset(FLOW["end_event"])]
     if node["paths"] is None:
         current = Node(**options)

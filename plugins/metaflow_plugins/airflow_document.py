@@ -18,6 +18,7 @@ from metaflow_core.deployment.schedule import for_airflow
 
 MAX_DAG_ID = 250
 MAX_TAG = 100
+MAX_EVENT_NAME = 1500
 _EMPTY = 'json.loads("{}")'
 # What a parameter may be in the form of Airflow's pages and in a request. Text always: the flow reads it as an option.
 _TYPES = {"int": "integer", "float": "number", "bool": "boolean"}
@@ -40,6 +41,16 @@ def dag_id(name: str) -> str:
         return name
     mark = hashlib.sha256(name.encode()).hexdigest()[:8]
     return f"{found[: MAX_DAG_ID - 9]}-{mark}"
+
+
+def can_name_asset(name: str) -> bool:
+    """Whether Airflow takes it as the name of an asset."""
+    return (
+        name.isascii()
+        and bool(name.strip())
+        and len(name) <= MAX_EVENT_NAME
+        and not name.lower().startswith("airflow:")
+    )
 
 
 def run_id(name: str, run: str) -> str:
@@ -87,7 +98,8 @@ def _data(plan: DeploymentPlan, python: str) -> dict[str, Any]:
         "timezone": (schedule.timezone if schedule else None) or "UTC",
         "start_date": start.isoformat(),
         "triggers": [[event.name for event in trigger.events] for trigger in plan.triggers],
-        "end_event": plan.end_event,
+        # One that can't be named has no followers: their deployments are refused.
+        "end_event": plan.end_event if can_name_asset(plan.end_event) else "",
         "max_workers": plan.max_workers,
         "timeout": plan.workflow_timeout,
         "parameters": [_parameter(one) for one in plan.parameters if one.kind != "file"],

@@ -14,7 +14,7 @@ from metaflow_core.errors import CommandException, MetaflowException, MetaflowNo
 from metaflow_core.names import masked
 
 from metaflow_plugins import airflow_folder as folder
-from metaflow_plugins.airflow_document import dag_file, dag_id, mark, run_id
+from metaflow_plugins.airflow_document import MAX_EVENT_NAME, can_name_asset, dag_file, dag_id, mark, run_id
 from metaflow_plugins.airflow_rest import Refused, Rest, quoted
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from metaflow_core.deployment.plan import DeploymentPlan
 
 TERMINATED = "Terminated with Metaflow"  # begins the note of a DAG run
-MAX_EVENT_NAME = 1500
+DAG_FILE_BEGINS = b'"""A flow of Metaflow as a DAG of Airflow'
 _STATES = {"queued": "queued", "running": "running", "success": "succeeded", "failed": "failed"}
 
 
@@ -61,7 +61,7 @@ class Airflow:
                 )
         for trigger in plan.triggers:
             for event in trigger.events:
-                if not _can_name_asset(event.name):
+                if not can_name_asset(event.name):
                     raise CommandException(
                         f"An event is an asset of Airflow, which can't be named {event.name!r}: use at most "
                         f"{MAX_EVENT_NAME} ASCII characters, and not airflow: first."
@@ -72,6 +72,12 @@ class Airflow:
 
     def prepare(self, plan: DeploymentPlan, options: Mapping[str, Any]) -> None:
         if options["file"] is not None:
+            found = folder.read(options["file"])
+            if found is not None and not found.startswith(DAG_FILE_BEGINS):
+                raise CommandException(
+                    f"{options['file']} is no DAG file of Metaflow's and would be lost. Name another file, as in "
+                    f"`airflow create dags/{dag_id(plan.name)}.py`."
+                )
             return
         if settings.get("AIRFLOW_DAGS_FOLDER") is None or settings.get("AIRFLOW_REST_API") is None:
             raise CommandException(
@@ -79,7 +85,7 @@ class Airflow:
                 "Airflow, set METAFLOW_AIRFLOW_DAGS_FOLDER to its folder of DAG files, and METAFLOW_AIRFLOW_REST_API "
                 "to its address."
             )
-        _rest().ask("GET", "/dags?limit=1")
+        next(_rest().all("/dags", "dags"), None)  # who answers is Airflow, and knows who asks
 
     def deploy(self, plan: DeploymentPlan, document: str, options: Mapping[str, Any]) -> Deployed:
         dag = dag_id(plan.name)
@@ -209,12 +215,3 @@ def _import_errors(rest: Rest, dag: str) -> Iterator[tuple[Any, ...]]:
 
 def _seconds(text: str | None) -> float | None:
     return None if text is None else datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
-
-
-def _can_name_asset(name: str) -> bool:
-    return (
-        name.isascii()
-        and bool(name.strip())
-        and len(name) <= MAX_EVENT_NAME
-        and not name.lower().startswith("airflow:")
-    )

@@ -68,7 +68,7 @@ class Rest:
         offset = 0
         while True:
             words = urllib.parse.urlencode({**query, "limit": PAGE, "offset": offset})
-            page = self.ask("GET", f"{path}?{words}")[key]
+            page = self._member(self.ask("GET", f"{path}?{words}"), key, list)
             yield from page
             offset += len(page)
             if len(page) < PAGE:
@@ -81,8 +81,20 @@ class Rest:
                 f"Airflow at {masked(self.url)} wants to know who you are. Set METAFLOW_AIRFLOW_USER and "
                 f"METAFLOW_AIRFLOW_PASSWORD, or METAFLOW_AIRFLOW_TOKEN."
             )
-        token: str = self._send("POST", "/auth/token", {"username": user, "password": password}, {})["access_token"]
+        answer = self._send("POST", "/auth/token", {"username": user, "password": password}, {})
+        token: str = self._member(answer, "access_token", str)
         return token
+
+    def _member(self, answer: Any, key: str, kind: type) -> Any:
+        if isinstance(answer, dict) and isinstance(answer.get(key), kind):
+            return answer[key]
+        raise self._no_airflow()
+
+    def _no_airflow(self) -> MetaflowException:
+        return MetaflowException(
+            f"What answers at {masked(self.url)} is not the REST API of Airflow 3. Set METAFLOW_AIRFLOW_REST_API "
+            f"to the address at which you open Airflow."
+        )
 
     def _send(self, method: str, path: str, body: object, headers: Mapping[str, str]) -> Any:
         where = f"Airflow at {masked(self.url)}"
@@ -107,10 +119,7 @@ class Rest:
                 f"Airflow, and whether it runs."
             ) from None
         except ValueError:
-            raise MetaflowException(
-                f"What answers at {masked(self.url)} is not the REST API of Airflow 3. Set METAFLOW_AIRFLOW_REST_API "
-                f"to the address at which you open Airflow."
-            ) from None
+            raise self._no_airflow() from None
 
 
 def _reason(where: str, method: str, path: str, error: urllib.error.HTTPError) -> str:

@@ -10,6 +10,7 @@ from metaflow_core import settings
 NAME = "step-functions"  # on the command line
 RESULTS = "dynamodb://"  # TABLE/FLOW is where a task tells what follows it
 KEY = "pathspec"  # of the table of DynamoDB, where what a task tells is below Flow/run/step/path
+MAX_EVENT_NAME = 128  # characters of a DetailType
 PAGE = "docs/step-functions.md"
 MOST = 80  # characters of the name of a state machine, and of a state
 

@@ -10,7 +10,7 @@ from typing import Any
 from metaflow_core.errors import MetaflowException
 
 from metaflow_plugins.aws_calls import clients, explained
-from metaflow_plugins.step_functions_names import KEY, PAGE
+from metaflow_plugins.step_functions_names import KEY, MAX_EVENT_NAME, PAGE
 
 SOURCE = "metaflow"  # of events, as EventBridge says it
 # A state of Step Functions takes 256 KB, so that many indices are about 200 KB.
@@ -38,6 +38,8 @@ def write_result(table: str, flow: str, run_id: str, step: str, path: str, resul
 
 def put_event(event: Mapping[str, Any]) -> None:
     """Put the event on the default bus of EventBridge."""
+    if len(event["name"]) > MAX_EVENT_NAME:
+        return  # nothing waits for it: a deployment that would is refused
     (bus,) = clients(["events"], "AWS Step Functions", "Amazon EventBridge can't be used")
     entry = {"Source": SOURCE, "DetailType": event["name"], "Detail": json.dumps(event["payload"])}
     with explained("The event can't be put on the bus of Amazon EventBridge", PAGE):

@@ -12,7 +12,7 @@ from metaflow_core.deployment.plan import DeploymentPlan, PlanEvent
 from metaflow_core.deployment.schedule import for_aws
 from metaflow_core.errors import CommandException
 
-from metaflow_plugins.step_functions_names import rule_prefix
+from metaflow_plugins.step_functions_names import MAX_EVENT_NAME, rule_prefix
 
 TARGET = "machine"  # the id of a rule's only target
 NOTHING_GIVEN = json.dumps({"Parameters": "{}", "Trigger": []})
@@ -31,6 +31,12 @@ def check_rules(plan: DeploymentPlan) -> None:
     if plan.schedule is not None:
         for_aws(plan.schedule)
     for trigger in plan.triggers:
+        for event in trigger.events:
+            if len(event.name) > MAX_EVENT_NAME:
+                raise CommandException(
+                    f"Amazon EventBridge takes names of events of at most {MAX_EVENT_NAME} characters, not "
+                    f"{event.name!r}. Use shorter names of projects, branches and flows."
+                )
         if len(trigger.events) > 1:
             names = ", ".join(event.name for event in trigger.events)
             raise CommandException(

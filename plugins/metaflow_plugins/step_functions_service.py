@@ -69,7 +69,7 @@ class Service:
             self._put_rules(name, arn, rules, undo)
         except BaseException:
             for call, given in reversed(undo):
-                with explained(f"What was deployed as {name} before can't be restored", PAGE):
+                with suppress(Exception):  # the first error is the one to tell, and all that can be undone is
                     call(**given)
             raise
         notes = [f"The state machine is {name}: {arn}"]
@@ -161,6 +161,8 @@ class Service:
         if logs:
             group = {"cloudWatchLogsLogGroup": {"logGroupArn": settings.get("SFN_EXECUTION_LOG_GROUP_ARN")}}
             given["loggingConfiguration"] = {"level": "ALL", "includeExecutionData": True, "destinations": [group]}
+        elif existing is not None and existing.get("loggingConfiguration", {}).get("level", "OFF") != "OFF":
+            given["loggingConfiguration"] = {"level": "OFF", "includeExecutionData": False}
         tags = {TAG: plan.name, "metaflow:flow": plan.flow, "metaflow:owner": plan.owner}
         if zoned_schedule(plan, name) is not None:
             tags[ZONED] = "yes"

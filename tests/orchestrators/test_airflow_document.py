@@ -184,6 +184,12 @@ def test_what_airflow_can_not_do_is_refused() -> None:
     Airflow().check(LINEAR, {})
 
 
+def test_an_end_that_no_asset_can_be_named_after_is_not_told() -> None:
+    with_end = replace(LINEAR, end_event="metaflow.Quick.end")
+    assert "metaflow.Quick.end" in dag_file(with_end, "python3")
+    assert ".end" not in dag_file(replace(LINEAR, end_event="metaflow.Grüße.end"), "python3")
+
+
 FLOW = """
 from metaflow import FlowSpec, Parameter, step
 

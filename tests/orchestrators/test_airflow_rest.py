@@ -192,6 +192,8 @@ def test_a_deployment_goes(server: Server, dags: Path) -> None:
         ((422, {"detail": [{"msg": "no good"}]}), "answers 422: .*no good"),
         ((500, "a page"), "answers 500: Internal Server Error"),
         ((200, "<html>"), "is not the REST API of Airflow 3"),
+        ((200, {}), "is not the REST API of Airflow 3"),
+        ((200, []), "is not the REST API of Airflow 3"),
     ],
 )
 def test_what_is_wrong_is_said(server: Server, dags: Path, answer: Answer, said: str) -> None:
@@ -215,6 +217,22 @@ def test_who_and_where(server: Server, dags: Path, monkeypatch: pytest.MonkeyPat
         Airflow().prepare(PLAN, OPTIONS)
     with pytest.raises(CommandException, match="Set METAFLOW_AIRFLOW_REST_API"):
         Airflow().list_runs(deployment(dags), [], {})
+
+
+def test_an_answer_without_a_token(server: Server, dags: Path) -> None:
+    server.answers["POST /auth/token"] = (201, {"token": "a-token"})
+    with pytest.raises(MetaflowException, match="is not the REST API of Airflow 3"):
+        Airflow().prepare(PLAN, OPTIONS)
+
+
+def test_only_a_dag_file_is_replaced(project: Path) -> None:
+    options = {**OPTIONS, "file": "flow.py"}
+    (project / "flow.py").write_text("from metaflow import FlowSpec")
+    with pytest.raises(CommandException, match=r"flow.py is no DAG file of Metaflow's and would be lost"):
+        Airflow().prepare(PLAN, options)
+    assert (project / "flow.py").read_text() == "from metaflow import FlowSpec"
+    (project / "flow.py").write_text(Airflow().render(PLAN, options))
+    Airflow().prepare(PLAN, options)
 
 
 def test_a_file_is_all_there_is(project: Path) -> None:

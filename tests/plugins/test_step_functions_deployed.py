@@ -194,6 +194,7 @@ def test_names() -> None:
             {"triggers": [PlanTrigger((PlanEvent("a"), PlanEvent("b")))]},
             "wait for one event each, and flow PlainFlow waits for all of: a, b",
         ),
+        ({"triggers": [PlanTrigger((PlanEvent("a" * 129),))]}, "names of events of at most 128 characters, not 'aaa"),
         ({"schedule": Schedule("0 0 13 * 5")}, "AWS can't express the schedule"),
         ({"variables": {"METAFLOW_LONG": "x" * 9000}}, r"takes 9\d\d\d characters, and AWS Batch takes 8192"),
     ],
@@ -281,6 +282,17 @@ def test_deployed_again_and_deleted(step_functions: StepFunctionsService) -> Non
         StepFunctions().delete(deployment_of(plan, made), {})
     names = [one["name"] for one in step_functions.machines.list_state_machines()["stateMachines"]]
     assert made.handle not in names
+
+
+def test_logs_of_executions_end_with_the_option(
+    step_functions: StepFunctionsService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = "arn:aws:logs:us-east-1:123456789012:log-group:executions:*"
+    monkeypatch.setenv("METAFLOW_SFN_EXECUTION_LOG_GROUP_ARN", group)
+    plan = plan_named()
+    for options, level in (({}, "OFF"), ({"log_execution_history": True}, "ALL"), ({}, "OFF"), ({}, "OFF")):
+        deploy(plan, **options)
+        assert step_functions.machine(plan.name)["loggingConfiguration"]["level"] == level
 
 
 def test_a_schedule_in_a_time_zone(step_functions: StepFunctionsService) -> None:
