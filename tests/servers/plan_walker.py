@@ -1,7 +1,8 @@
 """An orchestrator for tests, which needs no service: it walks the plan of a deployment, one process per node.
 
 As a plugin it is called ``toy``. What it has deployed, and what it knows of runs, are files in the folder
-``TOY_FOLDER``. ``toy trigger`` walks to the end, or with ``--later`` in a process of its own.
+``TOY_FOLDER``. ``toy trigger`` walks to the end, or with ``--later`` in a process of its own. ``TOY_DEPLOY`` is what
+happens during ``toy create``.
 """
 
 from __future__ import annotations
@@ -182,6 +183,7 @@ class Toy:
         """Keeps the plan."""
         if options["break_"]:
             raise CommandException("The toy is broken.")
+        _happen(os.environ.get("TOY_DEPLOY", ""))
         with open(_folder() / f"{plan.name}.plan", "wb") as file:
             pickle.dump(plan, file)
         return Deployed(f"toy {plan.name}", {"shade": options["shade"]}, ["A note."])
@@ -245,6 +247,17 @@ def install(folder: Path) -> str:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plan-walker\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[metaflow_tandem.plugins]\ntoy = plan_walker\n")
     return os.pathsep.join([str(folder), os.path.dirname(os.path.abspath(__file__))])
+
+
+def _happen(what: str) -> None:
+    """While something is deployed: ``kill``, or ``wait PATH``, which makes PATH.waits and waits for PATH."""
+    kind, _, path = what.partition(" ")
+    if kind == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if kind == "wait":
+        Path(f"{path}.waits").touch()
+        while not Path(path).exists():
+            time.sleep(0.01)
 
 
 def _folder() -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metaflow_core import identity
 from metaflow_core.deployment import tokens
@@ -21,6 +21,9 @@ from metaflow_core.metadata import deployments
 from metaflow_core.metadata.backend import Backend
 from metaflow_core.metadata.deployments import DeploymentRow, TokenRow
 from metaflow_core.names import check_user_tags
+
+if TYPE_CHECKING:
+    from metaflow_core.deployment.schedule import Schedule
 
 MOST_GIVEN = 5 << 20  # characters of JSON: what all runs start with is read by each of their tasks
 
@@ -86,8 +89,7 @@ def compile_plan(flow: FlowDef, backend: Backend, request: Request) -> tuple[Dep
         raise MetaflowTaggingError(f"--tag: {error}") from None
     owner = identity.user()
     defaults = evaluate(flow, {}, ParameterContext.of(flow, owner), required=False)
-    if schedule is not None or triggers:
-        _check_defaults(flow, defaults, triggers)
+    _check_defaults(flow, defaults, schedule, triggers)
     given: dict[str, Any] = {
         "orchestrator": orchestrator.name,
         "prefix": orchestrator.run_prefix,
@@ -199,15 +201,25 @@ def _program(flow: FlowDef, request: Request, package: Mapping[str, Any] | None)
     }
 
 
-def _check_defaults(flow: FlowDef, defaults: Mapping[str, Any], triggers: Sequence[Any]) -> None:
-    """Nobody gives a parameter to a run that starts by itself, unless an event does."""
-    mapped = {name for trigger in triggers for event in trigger.events for name in event.parameters}
+def _check_defaults(
+    flow: FlowDef, defaults: Mapping[str, Any], schedule: Schedule | None, triggers: Sequence[PlanTrigger]
+) -> None:
+    """Nobody gives a parameter to a run that starts by itself, unless an event does. Each trigger starts runs alone."""
+    starts: list[tuple[str, set[str]]] = [] if schedule is None else [("by its schedule", set())]
+    for trigger in triggers:
+        words = "event" if len(trigger.events) == 1 else "events"
+        names = " and ".join(event.name for event in trigger.events)
+        starts.append((f"by the {words} {names}", {name for event in trigger.events for name in event.parameters}))
     for parameter in flow.parameters:
-        if parameter.required and defaults[parameter.artifact] is None and parameter.name not in mapped:
-            raise CommandException(
-                f"Parameter {parameter.name!r} is required, and nobody gives it to a run that starts by itself. Give "
-                f"it a default, or take it from an event: @trigger(event={{'name': ..., 'parameters': ...}})."
-            )
+        if not parameter.required or defaults[parameter.artifact] is not None:
+            continue
+        for how, mapped in starts:
+            if parameter.name not in mapped:
+                raise CommandException(
+                    f"Parameter {parameter.name!r} is required, and nobody gives it to a run that is started {how}. "
+                    f"Give it a default, or take it from an event, in each @trigger of a flow without @schedule: "
+                    f"@trigger(event={{'name': ..., 'parameters': ...}})."
+                )
 
 
 def remove(backend: Backend, orchestrator: Orchestrator, row: DeploymentRow, options: Mapping[str, Any]) -> None:
