@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 from argo_walker import Walker
@@ -262,6 +262,7 @@ def test_a_flow_in_both_languages(with_r: ArgoCluster, run_flow: RunFlow) -> Non
     assert away["steps"]["end"][0]["everything"] == "[[2.5], [2.5, 20.0]]"
 
 
+ARGO = ("argo-workflows",)
 FAILS = """
 import os, time
 from metaflow import FlowSpec, exit_hook, retry, step
@@ -326,6 +327,40 @@ def test_a_run_is_terminated(argo: ArgoCluster, run_flow: RunFlow) -> None:
     assert not argo.objects["workflowtemplates"]
     gone = run_flow(Path("flow.py"), "argo-workflows", "trigger", check=False)
     assert gone.returncode == 1 and "Nothing is deployed as FailsFlow" in gone.stderr
+
+
+def test_a_workflow_that_is_deleted_and_one_that_never_began(argo: ArgoCluster, run_flow: RunFlow) -> None:
+    argo.machine["SLEEP"] = "1000"
+    flow = FAILS.replace(
+        "    @step\n    def start", "    alpha = Parameter('alpha', default=1)\n\n    @step\n    def start"
+    )
+    namespace = namespace_of(run_flow(flow.replace("import FlowSpec,", "import FlowSpec, Parameter,"), *ARGO, "create"))
+    run_id = started(run_flow(Path("flow.py"), *ARGO, "trigger"))
+    name = run_id.removeprefix("argo-")
+    while not any("at work" in log.read_text() for log in argo.folder.glob("*/log")):
+        time.sleep(0.1)
+    gone = argo.objects["workflows"].pop(name)  # by kubectl delete workflow
+    assert find(run_flow, f"FailsFlow/{run_id}", namespace)["status"] == "running"
+    run_flow(Path("flow.py"), *ARGO, "list-runs")
+    assert find(run_flow, f"FailsFlow/{run_id}", namespace)["status"] == "failed"
+    assert "Argo Workflows does not know the run any more" in run_flow(Path("flow.py"), *ARGO, "status", run_id).stdout
+
+    argo.walkers[name].stop()
+    argo.wait()
+
+    # Somebody submits a workflow with an argument that the flow does not take.
+    wrong = {**gone, "metadata": {**gone["metadata"], "name": f"{name}x"}, "status": {}}
+    wrong["spec"] = {**gone["spec"], "arguments": {"parameters": [{"name": "alpha", "value": '"much"'}]}}
+    place = f"{argo.url}/apis/argoproj.io/v1alpha1/namespaces/{gone['metadata']['namespace']}/workflows"
+    urlopen(Request(place, json.dumps(wrong).encode(), {"Content-Type": "application/json"})).close()
+    walker = walk(argo, f"{run_id}x")
+    (end,) = walker.ran("tell-failed")
+    assert end.code == 0 and f"Run {run_id}x has not begun" in end.log and "Error" not in end.log
+    assert run_flow(Path("flow.py"), *ARGO, "status", f"{run_id}x").stdout.startswith("failed\n")
+    # Of another cluster nobody can say that it has lost the run.
+    argo.objects["workflowtemplates"].clear()
+    asked = run_flow(Path("flow.py"), *ARGO, "status", run_id, check=False)
+    assert asked.returncode == 1 and "Is this the cluster to which FailsFlow is deployed?" in asked.stderr
 
 
 FIRST = """
