@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from metaflow import Flow, Run, current, namespace
 from metaflow.exception import MetaflowException
-from metaflow.integrations import ArgoEvent
+from metaflow.integrations import ArgoEvent, publish_event
 from metaflow_core.decorators.project import ProjectInfo
 from metaflow_core.deployment.events import TriggerEvent, end_event, parameters_from, triggers_of
 from metaflow_core.errors import InvalidDecoratorAttribute
@@ -278,6 +278,7 @@ class Webhook(HTTPServer):
         super().__init__(("127.0.0.1", 0), Hook)
         self.seen: list[tuple[dict[str, str], Any]] = []
         self.codes: list[int] = []
+        self.sends_to = ""
         self.url = f"http://127.0.0.1:{self.server_port}/metaflow"
 
 
@@ -288,6 +289,13 @@ class Hook(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.seen.append((dict(self.headers), json.loads(body)))
         self.send_response(self.server.codes.pop(0) if self.server.codes else 200)
+        if self.server.sends_to:
+            self.send_header("Location", self.server.sends_to)
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.server.seen.append((dict(self.headers), {}))
+        self.send_response(200)
         self.end_headers()
 
     def log_message(self, *arguments: Any) -> None:
@@ -339,6 +347,49 @@ def test_a_webhook_that_fails(
     ):
         with pytest.raises(MetaflowException, match=says):
             event.publish(ignore_errors=False)
+    for url in (
+        "http://[::1/",
+        "http://anne:s3/cret@host/",
+        "http://127.0.0.1:1/a b\n",
+        5,
+        "http://127.0.0.1:1/\udcff",
+    ):
+        with pytest.raises(MetaflowException, match="is no address of a webhook") as raised:
+            ArgoEvent("e", url=url).publish(ignore_errors=False)  # type: ignore[arg-type]
+        assert "cret" not in str(raised.value)
     monkeypatch.delenv("METAFLOW_ARGO_EVENTS_WEBHOOK_URL")
     with pytest.raises(MetaflowException, match="METAFLOW_ARGO_EVENTS_WEBHOOK_URL"):
         ArgoEvent("e").publish(ignore_errors=False)
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_an_event_and_its_token_go_to_no_other_host(webhook: Webhook, code: int) -> None:
+    webhook.codes, webhook.sends_to = [code], webhook.url.replace("127.0.0.1", "localhost")
+    with pytest.raises(MetaflowException, match=r"was not published: .* sends elsewhere, to http://localhost"):
+        ArgoEvent("e", access_token="s3cret").publish(ignore_errors=False)
+    assert len(webhook.seen) == 1, "what it sends to was not asked"
+
+
+@pytest.mark.parametrize("token", ["s3\ncret", "s3\x7fcret", "s3cré€t", b"s3cret", 5])
+def test_a_token_that_can_not_be_sent(webhook: Webhook, capsys: pytest.CaptureFixture[str], token: Any) -> None:
+    assert ArgoEvent("e", access_token=token).publish() is None and not webhook.seen
+    said = capsys.readouterr().err
+    assert "access_token" in said and "s3" not in said and "cret" not in said
+
+
+def test_the_end_of_the_line_is_no_part_of_a_token(webhook: Webhook) -> None:
+    assert ArgoEvent("e", access_token=" s3cret\n").publish(ignore_errors=False)
+    assert webhook.seen[0][0]["Authorization"] == "Bearer s3cret"
+
+
+@pytest.mark.parametrize("payload", [[1, 2], 5, "abc", [("a", 1)]])
+def test_a_payload_that_has_no_fields(project: Path, webhook: Webhook, payload: Any) -> None:
+    for publish in (
+        lambda: ArgoEvent("e", payload=payload),
+        lambda: ArgoEvent("e").publish(payload, ignore_errors=False),
+        lambda: publish_event("e", payload),
+    ):
+        with pytest.raises(MetaflowException, match="payload of an event is a dict") as raised:
+            publish()
+        assert repr(payload) in str(raised.value)
+    assert not webhook.seen

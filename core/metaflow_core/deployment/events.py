@@ -18,10 +18,20 @@ __all__ = [
     "as_recorded",
     "end_event",
     "events_of",
+    "fields_of",
     "parameters_from",
     "trigger_of_run",
     "triggers_of",
 ]
+
+
+def fields_of(payload: object) -> dict[str, Any]:
+    """The fields of what is published with an event; None has none. ``MetaflowException`` when it is no dict."""
+    if payload is None:
+        return {}
+    if not isinstance(payload, Mapping):
+        raise MetaflowException(f'The payload of an event is a dict such as {{"rows": 100}}, not {show(payload)}.')
+    return dict(payload)
 
 
 def events_of(text: str) -> list[dict[str, Any]]:

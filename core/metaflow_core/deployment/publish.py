@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metaflow_core import identity
+from metaflow_core.deployment.events import fields_of
 from metaflow_core.errors import MetaflowException
 from metaflow_core.metadata.events import publish
 from metaflow_core.names import MAX_NAME, show
@@ -19,7 +20,7 @@ def publish_event(name: str, payload: Mapping[str, Any] | None = None, id: str |
 
     Returns its id, by default a new one. An event of the same name and id counts once, so it may be published again
     when it is not known whether that worked. ``MetaflowException`` for a name that can name no event, and for a payload
-    that JSON can't express.
+    that is no dict, or that JSON can't express.
 
         publish_event("data_updated", {"table": "sales", "rows": 100})
     """
@@ -35,7 +36,7 @@ def publish_event(name: str, payload: Mapping[str, Any] | None = None, id: str |
         raise MetaflowException(
             f"{show(id)} can't be the id of an event: use printable text, at most {MAX_NAME} characters."
         )
-    fields = dict(payload or {})
+    fields = fields_of(payload)
     try:
         text = json.dumps(fields, allow_nan=False)
     except (TypeError, ValueError) as error:
