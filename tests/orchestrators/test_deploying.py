@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_agents import wait_for
-from metaflow import collect_garbage
+from local_agents import rows, wait_for
 from toy_orchestrator import toy as toy
 
-from tests.orchestrators.test_tokens import FLOW, People
+from tests.orchestrators.test_tokens import FLOW, PROJECT, People, token
 
 PYTHON = [sys.executable, "flow.py"]
 
@@ -73,16 +72,33 @@ def toys(people: People, toy: Path) -> Toys:
 # --- one that fails ---------------------------------------------------------------------------------------------------
 
 
+def test_the_token_that_is_there_is_no_new_one(people: People) -> None:
+    assert token(people.create("anne", "--new-token", "abc")) == "abc"
+    done = people.create("anne", "--new-token", "abc", code=1)
+    assert "abc is the production token of TokenFlow already" in done.stderr
+    assert rows("SELECT COUNT(*) FROM deployments") == [(1,)]
+
+
 # --- several at the same time -----------------------------------------------------------------------------------------
 
 
 def marks(project: Path) -> set[str]:
     """The packages that deployments hold."""
-    collect_garbage()
-    return {file.parent.name for file in (project / ".metaflow" / "data" / "deployed").glob("*/by-*")}
+    return {file.parent.name for file in (project / ".metaflow").rglob("deployed/*/by-*")}
 
 
 # --- what is legal ----------------------------------------------------------------------------------------------------
+
+
+def test_the_longest_names(people: People, project: Path) -> None:
+    put(project, PROJECT.replace("fraud", "p" * 128))
+    branch = ("--branch", "b" * 128)
+    token(people("anne", *branch, "local", "create"))
+    assert len(marks(project)) == 1
+    people("anne", *branch, "local", "create")
+    assert len(marks(project)) == 1
+    people("anne", *branch, "local", "delete")
+    assert not marks(project)
 
 
 STARTS = """

@@ -271,6 +271,18 @@ SMALL = """
     from pathlib import Path
     from metaflow import FlowSpec, JSONType, Parameter, current, step
 
+    if os.environ.get("SLOW"):  # the process looks what is due, tells so, and is slow then
+        from metaflow_core.deployment.due import Nodes
+
+        def look(self, *place, quick=Nodes.look):
+            found = quick(self, *place)
+            Path(os.environ["SLOW"] + ".looked").touch()
+            while not Path(os.environ["SLOW"]).exists():
+                time.sleep(0.01)
+            return found
+
+        Nodes.look = look
+
     def note(self):
         with open(os.environ["NOTES"], "a") as file:
             file.write(f"{current.step_name}{current.retry_count} ")
@@ -356,6 +368,72 @@ def test_nodes_that_are_repeated_killed_and_started_twice(
     run = Run("SmallFlow/toy-1", _namespace_check=False)
     assert run.successful and run["join"].task.data.tries == [1, 1]
     assert [task.index for task in run["work"]] == [1, 0] and len(list(run["work"])) == 2
+
+
+def status_of(pathspec: str) -> str:
+    return Run(pathspec, _namespace_check=False).status
+
+
+@pytest.mark.both_databases
+def test_the_loser_of_two_processes_does_not_fail_the_run(
+    run_flow: RunFlow, project: Path, toy: Path, notes: Path
+) -> None:
+    plan = deploy(run_flow, SMALL, name="SmallFlow")
+    walker = plan_walker.Walker(plan, "toy-1", OTHER)
+    assert walker.node("start") and walker.node("work", "1") == {}
+    losers = []
+    for turn in range(2):
+        losers.append(walker.process("work", "0", env={"WAIT": str(project / f"go{turn}")}))
+        until(lambda: len(notes.read_text().split()) == len(losers) + 2)
+    (project / "go0").touch()  # the second has given it up, and runs
+    assert losers[0].wait(60) == 1 and status_of("SmallFlow/toy-1") == "running"
+    assert walker.node("work", "0") == {} == walker.node("join") == walker.node("end")
+    assert status_of("SmallFlow/toy-1") == "completed"
+    (project / "go1").touch()
+    out = losers[1].communicate(timeout=60)[0]
+    assert losers[1].returncode == 1 and "its result is dropped" in out, out
+    run = Run("SmallFlow/toy-1", _namespace_check=False)
+    assert run.status == "completed" and run["join"].task.data.tries == [2, 0]
+
+
+@pytest.mark.both_databases
+def test_a_node_ends_while_another_process_looks(run_flow: RunFlow, project: Path, toy: Path, notes: Path) -> None:
+    plan = deploy(run_flow, SMALL, name="SmallFlow")
+    walker = plan_walker.Walker(plan, "toy-1", OTHER)
+    assert walker.node("start") and walker.node("work", "0") == {}
+    first = walker.process("work", "1", env={"WAIT": str(project / "go")})
+    until(lambda: notes.read_text().split().count("work0") == 2)
+    second = walker.process("work", "1", env={"SLOW": str(project / "slow")})
+    until((project / "slow.looked").exists)
+    (project / "go").touch()
+    assert first.wait(60) == 0
+    (project / "slow").touch()
+    out = second.communicate(timeout=60)[0]
+    assert second.returncode == 0 and "has ended before" in out, out
+    assert notes.read_text().split() == ["start0", "work0", "work0"], "it has run once"
+
+
+@pytest.mark.both_databases
+def test_two_processes_find_the_same_due(run_flow: RunFlow, project: Path, toy: Path, notes: Path) -> None:
+    plan = deploy(run_flow, SMALL, name="SmallFlow")
+    walker = plan_walker.Walker(plan, "toy-1", OTHER)
+    assert walker.node("start")
+    dead = walker.process("work", "1", env={"WAIT": str(project / "never")})
+    until(lambda: "work0" in notes.read_text())
+    os.killpg(dead.pid, signal.SIGKILL)
+    dead.wait()
+    for path in "01":  # both would make the task, then both would make its next attempt
+        twins = [walker.process("work", path, env={"SLOW": str(project / (path + twin))}) for twin in "ab"]
+        for twin in "ab":
+            until((project / f"{path}{twin}.looked").exists)
+        for twin in "ab":
+            (project / f"{path}{twin}").touch()
+        outputs = [twin.communicate(timeout=60)[0] for twin in twins]
+        assert 0 in [twin.returncode for twin in twins], outputs
+        assert "database" not in "".join(outputs), outputs
+    assert walker.node("join") == {} == walker.node("end")
+    run = Run("SmallFlow/toy-1", _namespace_check=False)
+    assert run.successful and [len(list(run[step])) for step in ("start", "work", "join", "end")] == [1, 2, 1, 1]
 
 
 def test_two_processes_begin_a_node_at_once(run_flow: RunFlow, toy: Path, notes: Path) -> None:

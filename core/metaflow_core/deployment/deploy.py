@@ -183,7 +183,13 @@ def _token(plan: DeploymentPlan, request: Request, known: TokenRow | None) -> tu
                 "--new-token does not go with @project, whose branches have tokens of their own. Use "
                 "--generate-new-token for a fresh namespace, or --branch for another branch."
             )
-        return tokens.check_new_token(request.new_token), True
+        token = tokens.check_new_token(request.new_token)
+        if known is not None and token == known.token:
+            raise CommandException(
+                f"{token} is the production token of {plan.name} already, so its namespace is not a new one. Leave out "
+                f"--new-token, or choose another."
+            )
+        return token, True
     if known is None or request.generate_new_token:
         return tokens.new_token(plan.name, 0 if known is None else known.before + 1), True
     return known.token, False

@@ -27,6 +27,8 @@ from metaflow_core.metadata.nodes import NodeTask
 from metaflow_core.metadata.recording import RunRow
 from metaflow_core.plugins import hook, tell
 
+_LOOKS = 5  # at a node, while other processes begin it
+
 
 def run_id_of(prefix: str, key: str) -> str:
     """The id of a run that the orchestrator calls ``key``, which may be any text.
@@ -115,11 +117,20 @@ def run_node(
 
     ``attempts`` is how often the orchestrator starts a node that fails, without the one that is for ``@catch`` alone.
     """
-    found = Nodes(flow, backend.db, run).look(step.name, path)
-    if isinstance(found, NodeTask) and found.is_done:
-        print(f"Task {run.id}/{step.name}/{found.id} has ended before; nothing is run.", flush=True)
-        return found.transition or {}
-    work = _work(backend, step, found, attempts)
+    nodes = Nodes(flow, backend.db, run)
+    for _ in range(_LOOKS):
+        found = nodes.look(step.name, path)
+        if isinstance(found, NodeTask) and found.is_done:
+            print(f"Task {run.id}/{step.name}/{found.id} has ended before; nothing is run.", flush=True)
+            return found.transition or {}
+        with suppress(AttemptGivenUp):  # another process of the node was quicker: what is due may be different now
+            return _run(flow, backend, processes, options, run, _work(backend, step, found, attempts))
+    raise MetaflowException(f"Step {step.name} was begun by other processes again and again. Start the node once.")
+
+
+def _run(
+    flow: FlowDef, backend: Backend, processes: Processes, options: RunOptions, run: RunRow, work: Work
+) -> dict[str, Any] | None:
     recording.reopen_run(backend.db, run.pk)
     plan = _One(work)
     report = open_report(flow, run.id, options.showing)
@@ -132,7 +143,7 @@ def run_node(
         plan,  # type: ignore[arg-type]
         options.limits,
         masks=processes.masks,
-        spawned=[step.name] if step.name in options.environments else [],
+        spawned=[work.step] if work.step in options.environments else [],
         admission=processes.admission,
         beats=False,
     )
@@ -140,7 +151,7 @@ def run_node(
     if plan.transition is not None or plan.ended:
         return plan.transition or {}
     if scheduler.failed:
-        recording.finish_run(backend.db, run.pk, "failed")
+        recording.fail_run(backend.db, run.pk, work.task_pk)
     return None
 
 
@@ -151,9 +162,7 @@ def _work(backend: Backend, step: StepDef, found: Due | NodeTask, attempts: int)
     if found.status == "running":  # its process is gone, or the orchestrator thinks so
         error = {"type": "TaskDied", "message": "The process of this attempt disappeared.", "stacktrace": ""}
         error["language"] = step.language
-        # An attempt that is given up must not be taken for one of this process.
-        with suppress(AttemptGivenUp):
-            recording.fail_attempt(backend.db, found.pk, found.attempt, error, found.pid or -1)
+        recording.give_up_attempt(backend.db, found.pk, found.attempt, error)
     died = (error or {}).get("type") in ("TaskDied", "TimeoutException")
     attempt = found.attempt + 1
     index = split_index(found.frames)

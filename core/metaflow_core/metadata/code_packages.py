@@ -25,6 +25,7 @@ NAME = "code_package"
 FACT = "code-package"
 _ATTEMPT = -1
 _HELD = "deployed"
+_LONGEST = 150  # characters of a name in the name of a mark
 
 
 class StoredPackage(NamedTuple):
@@ -100,7 +101,12 @@ def held_packages(storage: Storage) -> set[str]:
 def _spelt(deployment: str) -> str:
     from urllib.parse import quote
 
-    return f"by-{quote(deployment, safe='')}"
+    name = quote(deployment, safe="")
+    if len(name) > _LONGEST:  # a project and a branch may have as many characters as a file's name, or more
+        from hashlib import sha256
+
+        name = f"{name[:_LONGEST]}-{sha256(name.encode()).hexdigest()}"
+    return f"by-{name}"
 
 
 def _write_mark(file: IO[bytes], deployment: str) -> None:

@@ -22,7 +22,6 @@ class NodeTask(NamedTuple):
     attempt: int
     transition: dict[str, Any] | None
     error: dict[str, Any] | None
-    pid: int | None
 
     @property
     def is_done(self) -> bool:
@@ -64,13 +63,13 @@ def has_child(db: Database, parent_pk: int, step: str, ids: Collection[str]) -> 
 
 def _tasks(db: Database, run_pk: int, step: str, where: str, values: list[str]) -> Iterator[NodeTask]:
     rows = db.execute(
-        "SELECT t.pk, t.step, t.id, t.frames, a.status, t.attempt, a.transition, a.error, a.pid FROM tasks t"
+        "SELECT t.pk, t.step, t.id, t.frames, a.status, t.attempt, a.transition, a.error FROM tasks t"
         " JOIN attempts a ON a.task_pk = t.pk AND a.attempt = t.attempt"
         f" WHERE t.run_pk = ? AND t.step = ?{where} ORDER BY t.pk",
         (run_pk, step, *values),
     )
-    for pk, name, id, frames, status, attempt, transition, error, pid in rows:
+    for pk, name, id, frames, status, attempt, transition, error in rows:
         yield NodeTask(
             *(pk, name, id, json.loads(frames), status, attempt),
-            *(json.loads(transition or "null"), json.loads(error or "null"), pid),
+            *(json.loads(transition or "null"), json.loads(error or "null")),
         )

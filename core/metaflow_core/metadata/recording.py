@@ -25,6 +25,7 @@ from metaflow_core.values.encoded import Encoded
 
 PARAMETERS_STEP = "_parameters"
 PARAMETERS_TASK = "0"
+_GIVEN_UP = -1  # the process of an attempt that another one has given up, so that none takes it for its own
 _ENDED = "ended"  # a fact of the parameters' task of a run whose end an orchestrator has told
 
 # A value to be stored, or the `pk` of one that is stored already.
@@ -168,6 +169,20 @@ def finish_run(db: Database, run_pk: int, status: str) -> None:
 
 
 @repeated
+def fail_run(db: Database, run_pk: int, task_pk: int) -> None:
+    """An attempt of the task was the last: the run has failed, unless it has ended or others go on with the task."""
+    with db.transaction(shared=True):
+        failed = db.execute(
+            "UPDATE runs SET status = 'failed', finished_at = ? WHERE pk = ? AND status = 'running' AND EXISTS"
+            " (SELECT 1 FROM tasks t JOIN attempts a ON a.task_pk = t.pk AND a.attempt = t.attempt"
+            " WHERE t.pk = ? AND a.status = 'failed' AND a.pid <> ?) RETURNING pk",
+            (now(), run_pk, task_pk, _GIVEN_UP),
+        )
+        if failed:
+            save_run_values(db, run_pk)
+
+
+@repeated
 def reopen_run(db: Database, run_pk: int) -> None:
     """An orchestrator goes on with a run that has failed: the run is running again."""
     with db.transaction(shared=True):
@@ -217,17 +232,17 @@ def create_task(
     split_index: int | None,
     parents: Sequence[int],
 ) -> int:
-    """Create a task and its attempt 0, and return its ``pk``."""
+    """Create a task and its attempt 0, and return its ``pk``. ``AttemptGivenUp`` when another process has made it."""
     with db.transaction(shared=True):
         return _insert_task(db, run_pk, step, id, frames, split_index, parents, now())
 
 
 @repeated
 def start_attempt(db: Database, task_pk: int, attempt: int) -> None:
-    """Create a further attempt of a task."""
+    """Create a further attempt of a task. ``AttemptGivenUp`` when another process has made it."""
     with db.transaction(shared=True):
-        db.execute("UPDATE tasks SET attempt = ?, status = 'running' WHERE pk = ?", (attempt, task_pk))
         _insert_attempt(db, task_pk, attempt, now())
+        db.execute("UPDATE tasks SET attempt = ?, status = 'running' WHERE pk = ?", (attempt, task_pk))
 
 
 def find_task(db: Database, run_pk: int, step: str, id: str) -> TaskRow:
@@ -322,6 +337,13 @@ def fail_attempt(db: Database, task_pk: int, attempt: int, error: Mapping[str, A
         _finish(db, task_pk, attempt, Result("failed", None, dict(error), pid), now())
 
 
+@repeated
+def give_up_attempt(db: Database, task_pk: int, attempt: int, error: Mapping[str, Any]) -> None:
+    """Record that nobody knows of a process of an attempt. If it lives, its result won't count."""
+    with db.transaction(shared=True):
+        _finish(db, task_pk, attempt, Result("failed", None, dict(error), _GIVEN_UP), now())
+
+
 def add_facts(db: Database, task_pk: int, attempt: int, facts: Mapping[str, str]) -> None:
     at = now()
     db.executemany(
@@ -351,11 +373,14 @@ def _insert_task(
     parents: Sequence[int],
     at: int,
 ) -> int:
-    pk: int = db.execute(
+    made = db.execute(
         "INSERT INTO tasks (run_pk, step, id, frames, split_index, status, attempt, created_at)"
-        " VALUES (?, ?, ?, ?, ?, 'running', 0, ?) RETURNING pk",
+        " VALUES (?, ?, ?, ?, ?, 'running', 0, ?) ON CONFLICT (run_pk, step, id) DO NOTHING RETURNING pk",
         (run_pk, step, id, json.dumps(frames, separators=(",", ":")), split_index, at),
-    )[0][0]
+    )
+    if not made:
+        raise AttemptGivenUp(f"The task {step}/{id} was begun by another process at this moment.")
+    pk: int = made[0][0]
     db.executemany(
         "INSERT INTO task_parents (task_pk, position, parent_pk) VALUES (?, ?, ?)",
         ((pk, i, parent) for i, parent in enumerate(parents)),
@@ -365,10 +390,13 @@ def _insert_task(
 
 
 def _insert_attempt(db: Database, task_pk: int, attempt: int, at: int) -> None:
-    db.execute(
-        "INSERT INTO attempts (task_pk, attempt, status, started_at) VALUES (?, ?, 'running', ?)",
+    made = db.execute(
+        "INSERT INTO attempts (task_pk, attempt, status, started_at) VALUES (?, ?, 'running', ?)"
+        " ON CONFLICT (task_pk, attempt) DO NOTHING RETURNING attempt",
         (task_pk, attempt, at),
     )
+    if not made:
+        raise AttemptGivenUp(f"Attempt {attempt} of this task was begun by another process at this moment.")
 
 
 def _finish(db: Database, task_pk: int, attempt: int, result: Result, at: int) -> None:
