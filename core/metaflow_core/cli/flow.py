@@ -291,11 +291,23 @@ def main(flow: FlowDef, program: Sequence[str], arguments: Sequence[str] | None 
 
     ``program`` is the command that starts this program again, without arguments.
     """
+    sys.unraisablehook = _heard
     code = execute(flow, program, sys.argv[1:] if arguments is None else list(arguments))
     # All is done: an interrupt, or a stream that can't be written, must not turn the exit code into another one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     flush_streams()
     sys.exit(code)
+
+
+def _heard(lost: Any) -> None:
+    """Python drops an exception of a finalizer or of a weak reference's callback. An interrupt must not be dropped."""
+    if lost.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(lost)
+        return
+    import _thread
+
+    # From another thread: here it would be dropped again.
+    _thread.start_new_thread(_thread.interrupt_main, ())
 
 
 def execute(
