@@ -69,7 +69,58 @@ def toys(people: People, toy: Path) -> Toys:
 # --- one that dies ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.both_databases
+def test_one_that_is_killed_locks_nobody_out(toys: Toys) -> None:
+    toys.dies("anne")
+    made = token(toys.create("bob"))
+    assert rows("SELECT status FROM deployments ORDER BY pk") == [("failed",), ("active",)]
+    assert "TokenFlow was deployed by bob" in toys.create("anne", code=1).stderr
+    toys.create("anne", "--authorize", made)
+    toys.dies("anne", "--generate-new-token")
+    assert token(toys.create("bob")) == made == token(toys.create("anne")), "the namespace is the one of before"
+    toys.dies("bob", "--generate-new-token")
+    fresh = token(toys.create("bob", "--generate-new-token"))
+    assert fresh != made and rows("SELECT token FROM production_tokens ORDER BY pk") == [(made,), (fresh,)]
+    assert toys.people.tokens("bob").popitem()[1] == fresh
+
+
+def test_one_of_another_machine_counts_as_dead_some_time_later(toys: Toys, project: Path) -> None:
+    toys.dies("anne")
+    rows('UPDATE deployments SET handle = \'["elsewhere", 1, "then"]\' RETURNING pk')
+    refused = toys.create("bob", code=1)
+    assert "TokenFlow is being deployed by anne at this moment. Nothing was deployed." in refused.stderr
+    assert len(marks(project)) == 1
+    some_time_passes()
+    toys.create("bob")
+
+
 # --- one that fails ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.both_databases
+def test_one_that_fails_forgets_no_token_but_its_own(toys: Toys) -> None:
+    made = token(toys.create("anne"))
+    rows("DELETE FROM deployments RETURNING pk")  # a token that `metaflow migrate` has brought has none
+    assert "The toy is broken." in toys.create("anne", "--break", code=1).stderr
+    assert rows("SELECT token FROM production_tokens") == [(made,)]
+    toys.create("bob", code=1)
+    toys.create("anne", "--break", "--generate-new-token", code=1)
+    assert rows("SELECT token FROM production_tokens") == [(made,)]
+    assert token(toys.create("anne")) == made
+
+
+@pytest.mark.parametrize("wrong", ["a file", "no JSON"])
+def test_a_home_that_can_not_keep_the_token(toys: Toys, project: Path, wrong: str) -> None:
+    home = toys.people.home("anne")
+    if wrong == "a file":
+        home.write_text("")
+    else:
+        home.mkdir()
+        (home / "production_tokens.json").write_text("{")
+    done = toys.create("anne", code=1)
+    assert "production_tokens.json" in done.stderr and "Traceback" not in done.stderr
+    assert rows("SELECT status FROM deployments") == [("failed",)] and not marks(project)
+    token(toys.create("bob"))
 
 
 def test_the_token_that_is_there_is_no_new_one(people: People) -> None:
@@ -80,6 +131,45 @@ def test_the_token_that_is_there_is_no_new_one(people: People) -> None:
 
 
 # --- several at the same time -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.both_databases
+def test_one_at_a_time_is_deployed_under_a_name(toys: Toys, project: Path, tmp_path: Path) -> None:
+    made = token(toys.create("anne"))
+    before = marks(project)
+    put(project, FLOW + "    # changed")
+    go = tmp_path / "go"
+    slow = toys.begins("anne", go)
+    during = marks(project)
+    assert len(during) == 2 and before < during
+    put(project, FLOW + "    # changed again")
+    other = toys.create("bob", "--authorize", made, code=1)
+    assert "TokenFlow is being deployed by anne at this moment. Nothing was deployed." in other.stderr
+    assert marks(project) == during
+    toys.people("bob", "toy", "delete")
+    assert marks(project) == during - before, "what is being deployed keeps its package"
+    go.touch()
+    _, error = slow.communicate(timeout=60)
+    assert slow.returncode == 0, error
+    assert marks(project) == during - before
+    assert rows("SELECT status FROM deployments ORDER BY pk") == [("deleted",), ("active",)]
+
+
+def test_one_that_has_taken_too_long_replaces_nothing(toys: Toys, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    slow = toys.begins("anne", go)
+    some_time_passes()
+    made = token(toys.create("bob"))
+    go.touch()
+    _, error = slow.communicate(timeout=60)
+    assert slow.returncode == 1 and "somebody has deployed TokenFlow meanwhile" in error
+    assert rows("SELECT owner, status FROM deployments ORDER BY pk") == [("anne", "failed"), ("bob", "active")]
+    assert token(toys.create("bob")) == made
+
+
+def some_time_passes() -> None:
+    for table in ("deployments", "production_tokens"):
+        rows(f"UPDATE {table} SET created_at = created_at - 1000000000 RETURNING pk")
 
 
 def marks(project: Path) -> set[str]:

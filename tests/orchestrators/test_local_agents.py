@@ -38,7 +38,7 @@ def deploy(name: str, schedule: bool = False, triggers: list[list[str]] | None =
     plan: dict[str, Any] = {"schedule": {"cron": "0 * * * *", "timezone": None} if schedule else None}
     plan["triggers"] = [[{"name": event} for event in some] for some in triggers or []]
     db = backend.db
-    pk = begin_deployment(db, "local", name, "Flow", f"{name}-token", "anne", plan, {}, None)
+    pk = begin_deployment(db, "local", name, "Flow", f"{name}-token", "anne", plan, None)
     deployed(db, deployment(db, pk), "", {"last_event": 0})
     backend.close()
     return pk

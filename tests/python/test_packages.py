@@ -21,7 +21,6 @@ from metaflow_core.engine import package as engine_package
 from metaflow_core.engine.package import (
     Package,
     files_of_flow,
-    package_for_deployment,
     package_of,
     undeployed,
     unpack,
@@ -31,7 +30,7 @@ from metaflow_core.errors import CommandException, MetaflowDataMissing, Metaflow
 from metaflow_core.graph.model import FlowDef
 from metaflow_core.metadata import recording, unreachable
 from metaflow_core.metadata.backend import open_backend
-from metaflow_core.metadata.code_packages import held_packages
+from metaflow_core.metadata.code_packages import StoredPackage, held_packages
 from metaflow_core.store import project_files
 from metaflow_core.store.interface import Storage
 from metaflow_core.store.package_archive import extract, files_of
@@ -485,8 +484,14 @@ def test_a_deployment_keeps_its_package_without_a_run(
         collect_garbage()
 
     backend.db.execute("UPDATE schema_migrations SET applied_at = 0")  # else the files are older than the database
-    first = package_for_deployment(flow, backend, "TrainFlow/production")
-    other = package_for_deployment(flow, backend, ".odd name/é")
+
+    def hold(deployment: str) -> StoredPackage:
+        with Package(flow) as package:
+            package.hold(backend, deployment)
+            return package.stored
+
+    first = hold("TrainFlow/production")
+    other = hold(".odd name/é")
     assert first == other
     grow_old()
     assert stored(project) == [first.key]
@@ -501,9 +506,9 @@ def test_a_deployment_keeps_its_package_without_a_run(
         grow_old()
     assert len(seen) > 1 and stored(project) == [first.key]
     put(project / "lib.py")
-    second = package_for_deployment(flow, backend, "TrainFlow/production")
+    second = hold("TrainFlow/production")
     undeployed(backend, ".odd name/é")
-    undeployed(backend, "TrainFlow/production", but=second.key)
+    undeployed(backend, "TrainFlow/production", but=[second.key])
     grow_old()
     assert stored(project) == [second.key]
     (project / "lib.py").unlink()

@@ -73,9 +73,9 @@ def _keep_tokens(here: Backend, there: Backend, names: list[str]) -> None:
 
     before, after = without_password(here.metadata_url), without_password(there.metadata_url)
     for name in names:
-        token = tokens.load_token(before, name)
-        if token is not None and tokens.load_token(after, name) is None:
-            tokens.save_token(after, name, token)
+        known = tokens.load_tokens(before, name)
+        if known and not tokens.load_tokens(after, name):
+            tokens.save_tokens(after, name, known)
 
 
 def _progress(what: str, number: int, of: int) -> None:

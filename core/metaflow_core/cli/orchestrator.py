@@ -116,7 +116,7 @@ def _check(context: FlowContext) -> None:
 def _tell(context: FlowContext, orchestrator: Orchestrator, outcome: deploy.Outcome) -> None:
     """What was deployed, where its results are, and how others may deploy it."""
     row, namespace = outcome.deployment, PRODUCTION + outcome.token
-    words = "replaced" if outcome.replaced else "deployed"
+    words = "replaced" if outcome.is_replacing else "deployed"
     click.echo(f"{row.name} is {words} on {orchestrator.title}" + (f", as {row.handle}." if row.handle else "."))
     for note in outcome.notes:
         click.echo(note)

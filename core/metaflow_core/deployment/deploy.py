@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,14 @@ from metaflow_core.deployment import tokens
 from metaflow_core.deployment.compile import compile_nodes, compile_parameters, plan_as_json, storable
 from metaflow_core.deployment.interface import Deployment, Orchestrator
 from metaflow_core.deployment.plan import DeploymentPlan, PlanEvent, PlanTrigger
-from metaflow_core.engine.package import package_for_deployment, undeployed
+from metaflow_core.engine.package import Package, undeployed
 from metaflow_core.engine.remote import check_reachable, elsewhere_variables, without_password
-from metaflow_core.errors import CommandException, MetaflowTaggingError
+from metaflow_core.errors import CommandException, MetaflowException, MetaflowTaggingError
 from metaflow_core.graph.model import FlowDef
 from metaflow_core.graph.parameters import ParameterContext, evaluate
 from metaflow_core.metadata import deployments
 from metaflow_core.metadata.backend import Backend
+from metaflow_core.metadata.code_packages import StoredPackage
 from metaflow_core.metadata.deployments import DeploymentRow, TokenRow
 from metaflow_core.names import check_user_tags
 
@@ -57,7 +59,7 @@ class Outcome:
     token: str
     is_new_token: bool
     notes: Sequence[str]
-    replaced: DeploymentRow | None
+    is_replacing: bool
 
 
 def name_of(flow: FlowDef, flow_options: Mapping[str, Any]) -> str:
@@ -151,29 +153,49 @@ def deploy(flow: FlowDef, backend: Backend, request: Request) -> Outcome:
     token, is_new = _token(plan, request, known)
     orchestrator.prepare(plan, request.options)
     before = deployments.active_deployment(db, orchestrator.name, plan.name)
-    held = f"{orchestrator.name}/{plan.name}"
-    package = package_for_deployment(flow, backend, held)
-    given["package"] = {
+    shown = known and known.token
+    pk = deployments.begin_deployment(
+        db, orchestrator.name, plan.name, flow.name, token, plan.owner, plan_as_json(plan), shown
+    )
+    try:
+        with Package(flow) as package:
+            given["package"] = _about(package.stored)
+            deployments.give(db, pk, given)
+            package.hold(backend, _held(orchestrator, plan.name))
+        # Whatever ends this process now, who deploys knows the token that counts then: the one before, or this one.
+        tokens.save_tokens(address, plan.name, [token, *filter(None, [shown])] if is_new else [token])
+        plan = replace(plan, id=pk, program=json.dumps(_program(flow, request, given["package"])))
+        result = orchestrator.deploy(plan, orchestrator.render(plan, request.options), request.options)
+        deployments.deployed(db, deployments.deployment(db, pk), result.handle, result.info)
+    except BaseException:
+        deployments.not_deployed(db, pk)
+        _release_packages(backend, orchestrator, plan.name)
+        raise
+    _release_packages(backend, orchestrator, plan.name)
+    with suppress(MetaflowException):  # the file has the token already, with the one before
+        tokens.save_tokens(address, plan.name, [token])
+    return Outcome(
+        as_deployment(deployments.deployment(db, pk)), token, is_new, result.notes, is_replacing=before is not None
+    )
+
+
+def _about(package: StoredPackage) -> dict[str, Any]:
+    """What the runs of a deployment know of their package."""
+    return {
         "key": package.key,
         "script": package.script,
         "folder": package.working_directory,
         "info": package.info,
     }
-    pk = deployments.begin_deployment(
-        db, orchestrator.name, plan.name, flow.name, token, plan.owner, plan_as_json(plan), given, known and known.token
-    )
-    try:
-        plan = replace(plan, id=pk, program=json.dumps(_program(flow, request, given["package"])))
-        result = orchestrator.deploy(plan, orchestrator.render(plan, request.options), request.options)
-    except BaseException:
-        deployments.not_deployed(db, pk)
-        undeployed(backend, held, but=before.given["package"]["key"] if before else None)
-        raise
-    row = deployments.deployment(db, pk)
-    deployments.deployed(db, row, result.handle, result.info)
-    undeployed(backend, held, but=package.key)
-    tokens.save_token(address, plan.name, token)
-    return Outcome(as_deployment(deployments.deployment(db, pk)), token, is_new, result.notes, before)
+
+
+def _held(orchestrator: Orchestrator, name: str) -> str:
+    return f"{orchestrator.name}/{name}"
+
+
+def _release_packages(backend: Backend, orchestrator: Orchestrator, name: str) -> None:
+    """Hold none but those of what is in place, and of what is being deployed by somebody else."""
+    undeployed(backend, _held(orchestrator, name), but=deployments.packages_in_use(backend.db, orchestrator.name, name))
 
 
 def _token(plan: DeploymentPlan, request: Request, known: TokenRow | None) -> tuple[str, bool]:
@@ -232,7 +254,7 @@ def remove(backend: Backend, orchestrator: Orchestrator, row: DeploymentRow, opt
     """Take a deployment away. Its runs and its token stay."""
     orchestrator.delete(as_deployment(row), options)
     deployments.end_deployment(backend.db, row.pk)
-    undeployed(backend, f"{orchestrator.name}/{row.name}")
+    _release_packages(backend, orchestrator, row.name)
 
 
 def as_deployment(row: DeploymentRow) -> Deployment:

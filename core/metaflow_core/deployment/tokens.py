@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 from metaflow_core import settings
@@ -56,10 +57,10 @@ def authorize(
         )
     if row is None:
         return
-    shown = load_token(address, name) if given is None else given.removeprefix(PRODUCTION)
-    if shown is not None and hmac.compare_digest(shown.encode(), row.token.encode()):
+    shown = load_tokens(address, name) if given is None else [given.removeprefix(PRODUCTION)]
+    if any(hmac.compare_digest(one.encode(), row.token.encode()) for one in shown):
         if given is not None:
-            save_token(address, name, row.token)
+            save_tokens(address, name, [row.token])
         return
     day = time.strftime("%Y-%m-%d", time.gmtime(row.created_at / 1e6))
     what_it_is = "is the production version, deployed" if is_production else "was deployed"
@@ -75,20 +76,20 @@ def authorize(
     )
 
 
-def load_token(address: str, name: str) -> str | None:
-    """The token of ``name`` that this user has shown before, or made."""
+def load_tokens(address: str, name: str) -> list[str]:
+    """The tokens of ``name`` that this user has shown before, or made. None or one, unless ``create`` was killed."""
     found = _read().get(_key(address, name))
-    return found if isinstance(found, str) else None
+    return [one for one in (found if isinstance(found, list) else [found]) if isinstance(one, str)]
 
 
-def save_token(address: str, name: str, token: str) -> None:
-    """Keep a token for this user. Nobody else can read the file."""
+def save_tokens(address: str, name: str, kept: Sequence[str]) -> None:
+    """Keep tokens for this user, instead of those before. Nobody else can read the file."""
     path = _path()
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         temporary = f"{path}.{os.getpid()}"
         with _locked(path):
-            tokens = {**_read(), _key(address, name): token}
+            tokens = {**_read(), _key(address, name): kept[0] if len(kept) == 1 else list(kept)}
             with suppress(FileNotFoundError):
                 os.unlink(temporary)
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

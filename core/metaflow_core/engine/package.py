@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from metaflow_core.engine.masking import MIN_LENGTH
@@ -45,20 +45,8 @@ def package_of(flow: FlowDef, backend: Backend, run: RunRow) -> StoredPackage:
     return found
 
 
-def package_for_deployment(flow: FlowDef, backend: Backend, deployment: str) -> StoredPackage:
-    """The code package of a deployment: the project as it is now, kept until :func:`undeployed`.
-
-    ``deployment`` is the name of what is deployed. Each run of it is given the package by :func:`use_package`.
-    """
-    with Package(flow) as package:
-        hold_package(backend.db, backend.storage, package.archive, deployment)
-        return StoredPackage(
-            package.archive.key, package.info["script"], package.info["working_directory"], package.info
-        )
-
-
-def undeployed(backend: Backend, deployment: str, but: str | None = None) -> None:
-    """Keep the packages of a deployment no longer than its runs, except for the one whose key is ``but``."""
+def undeployed(backend: Backend, deployment: str, but: Collection[str] = ()) -> None:
+    """Keep the packages of a deployment no longer than its runs, except for those whose keys are in ``but``."""
     release_packages(backend.storage, deployment, but=but)
 
 
@@ -94,6 +82,18 @@ class Package:
             "size": self.archive.size,
             "suffixes": wanted_suffixes(),
         }
+
+    @property
+    def stored(self) -> StoredPackage:
+        """What the package is in the store, once it is there."""
+        return StoredPackage(self.archive.key, self.info["script"], self.info["working_directory"], self.info)
+
+    def hold(self, backend: Backend, deployment: str) -> None:
+        """Store the package, unless it is there, and keep it until :func:`undeployed`, also when no run has it.
+
+        ``deployment`` is the name of what is deployed. Each run of it is given the package by :func:`use_package`.
+        """
+        hold_package(backend.db, backend.storage, self.archive, deployment)
 
     def store(self, backend: Backend) -> None:
         """Put the package into the store already: so it is known whether that can be done."""

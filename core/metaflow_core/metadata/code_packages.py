@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Collection
 from typing import IO, Any, NamedTuple
 
 from metaflow_core.errors import MetaflowDataMissing, MetaflowException
@@ -85,11 +86,11 @@ def hold_package(db: Database, storage: Storage, archive: Archive, deployment: s
             done = storage.exists(key)
 
 
-def release_packages(storage: Storage, deployment: str, but: str | None = None) -> None:
-    """Hold the packages of a deployment no longer, except for the one whose key is ``but``."""
+def release_packages(storage: Storage, deployment: str, but: Collection[str] = ()) -> None:
+    """Hold the packages of a deployment no longer, except for those whose keys are in ``but``."""
     for mark in list(storage.keys(_HELD)):
         _, key, name = mark.split("/")
-        if name == _spelt(deployment) and key != but:
+        if name == _spelt(deployment) and key not in but:
             storage.delete(mark)
 
 
