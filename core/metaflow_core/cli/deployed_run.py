@@ -31,7 +31,7 @@ def deployed_run_command(context: FlowContext, deployment: int, run_id: str) -> 
         click.echo("Another agent has taken up this run; nothing is done here.")
         return 0
     local = local_runs.run(context.backend.db, pk)
-    row, run_id = deployment_of(context, deployment, run_id, None)
+    row = deployment_of(context, deployment, run_id)
     given = row.given
     prepare_deployed(context, row)
     arguments = context.arguments()

@@ -37,8 +37,7 @@ def _shared(command: Command) -> Command:
     """The options that say which run is meant."""
     for option in (
         click.option("--deployment", type=int, envvar="METAFLOW_DEPLOYMENT_ID", required=True),
-        click.option("--run-id", envvar="METAFLOW_RUN_ID"),
-        click.option("--run-key", envvar="METAFLOW_RUN_KEY"),
+        click.option("--run-id", envvar="METAFLOW_RUN_ID", required=True),
     ):
         command = option(command)
     return command
@@ -65,8 +64,7 @@ def node_command(
     step: str,
     result: str | None,
     deployment: int,
-    run_id: str | None,
-    run_key: str | None,
+    run_id: str,
     path: str,
     parameters: str | None,
     trigger: str | None,
@@ -75,7 +73,7 @@ def node_command(
     from metaflow_core.deployment.events import as_recorded
 
     flow = context.flow
-    row, run_id = deployment_of(context, deployment, run_id, run_key)
+    row = deployment_of(context, deployment, run_id)
     given = row.given
     prepare_deployed(context, row)
     if step not in flow:
@@ -119,11 +117,9 @@ def node_command(
 @_step
 @_shared
 @click.pass_obj
-def paths_command(
-    context: FlowContext, step: str, result: str | None, deployment: int, run_id: str | None, run_key: str | None
-) -> int:
+def paths_command(context: FlowContext, step: str, result: str | None, deployment: int, run_id: str) -> int:
     """Tell at which paths a step is due."""
-    row, run_id = deployment_of(context, deployment, run_id, run_key)
+    row = deployment_of(context, deployment, run_id)
     prepare_deployed(context, row)
     run = recording.find_run(context.backend.db, context.flow.name, run_id)
     paths = Nodes(context.flow, context.backend.db, run).paths(step)
@@ -136,9 +132,9 @@ def paths_command(
 @_shared
 @click.option("--status", type=click.Choice(["completed", "failed"]), required=True, envvar="METAFLOW_RUN_STATUS")
 @click.pass_obj
-def finish_command(context: FlowContext, deployment: int, run_id: str | None, run_key: str | None, status: str) -> int:
+def finish_command(context: FlowContext, deployment: int, run_id: str, status: str) -> int:
     """Record how a run has ended, and call the exit hooks, unless that was done."""
-    row, run_id = deployment_of(context, deployment, run_id, run_key)
+    row = deployment_of(context, deployment, run_id)
     try:
         run = recording.find_run(context.backend.db, context.flow.name, run_id)
     except MetaflowNotFound:
@@ -150,17 +146,13 @@ def finish_command(context: FlowContext, deployment: int, run_id: str | None, ru
     return 0
 
 
-def deployment_of(context: FlowContext, pk: int, run_id: str | None, run_key: str | None) -> tuple[DeploymentRow, str]:
-    """The deployment, whose identity this process takes on, and the id of the run."""
+def deployment_of(context: FlowContext, pk: int, run_id: str) -> DeploymentRow:
+    """The deployment, whose identity this process takes on."""
     row = deployment(context.backend.db, pk)
     node.be_of(row)
-    if run_id is None and run_key is not None:
-        run_id = node.run_id_of(row.given["prefix"], run_key)
-    if run_id is None:
-        raise MetaflowUsageError("Give the id of the run: --run-id, or --run-key.")
     if not is_id(run_id):
         raise MetaflowUsageError(f"{run_id!r} can't be the id of a run.")
-    return row, run_id
+    return row
 
 
 def prepare_deployed(context: FlowContext, row: DeploymentRow) -> None:

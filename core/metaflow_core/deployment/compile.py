@@ -178,16 +178,13 @@ def plan_as_json(plan: DeploymentPlan) -> dict[str, Any]:
     """What is kept of a plan with the deployment: all that a command about it needs later."""
     return {
         "parameters": [parameter._asdict() for parameter in plan.parameters],
-        "steps": list(plan.nodes),
         "schedule": plan.schedule and {"cron": plan.schedule.cron, "timezone": plan.schedule.timezone},
         "triggers": [
             [{"name": e.name, "parameters": dict(e.parameters), "flow": e.flow} for e in trigger.events]
             for trigger in plan.triggers
         ],
-        "max_workers": plan.max_workers,
         "workflow_timeout": plan.workflow_timeout,
         "project": plan.project,
         "branch": plan.branch,
         "is_production": plan.is_production,
-        "tags": list(plan.tags),
     }

@@ -128,8 +128,6 @@ def compile_plan(flow: FlowDef, backend: Backend, request: Request) -> tuple[Dep
         is_production=project is not None and project.is_production,
         max_workers=request.max_workers,
         workflow_timeout=request.workflow_timeout,
-        exit_hooks=any(decorator.name == "exit_hook" for decorator in flow.decorators),
-        has_secrets=any(d.name == "secrets" for step in flow for d in step.decorators),
         variables=_variables(backend),
     )
     plan.program = json.dumps(_program(flow, request, None))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -28,15 +27,6 @@ from metaflow_core.metadata.recording import RunRow
 from metaflow_core.plugins import hook, tell
 
 _LOOKS = 5  # at a node, while other processes begin it
-
-
-def run_id_of(prefix: str, key: str) -> str:
-    """The id of a run that the orchestrator calls ``key``, which may be any text.
-
-    >>> run_id_of("airflow", "scheduled__2026-11-23T00:00:00+00:00")
-    'airflow-4a56ce8e4c0d5530'
-    """
-    return f"{prefix}-{hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
 
 
 @dataclass(slots=True)
@@ -208,8 +198,6 @@ def tell_result(place: str | None, run_id: str, step: str, path: str, result: Ma
     else:
         os.makedirs(place, exist_ok=True)
         files = {key: value if isinstance(value, str) else json.dumps(value) for key, value in result.items()}
-        if "num_splits" in result:
-            files["indices"] = json.dumps(list(range(result["num_splits"])))
         for name, text in files.items():
             with open(os.path.join(place, name), "w", encoding="utf-8") as file:
                 file.write(text)

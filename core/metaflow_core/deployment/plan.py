@@ -112,8 +112,6 @@ class DeploymentPlan:
     is_production: bool = False
     max_workers: int = 100
     workflow_timeout: float | None = None  # seconds
-    exit_hooks: bool = False
-    has_secrets: bool = False
     program: str = ""  # JSON, for PROGRAM_VARIABLE
     variables: Mapping[str, str] = field(default_factory=dict)
 

@@ -132,7 +132,6 @@ def plans() -> dict[str, DeploymentPlan]:
             branch="user.anne",
             max_workers=5,
             workflow_timeout=7200.0,
-            exit_hooks=True,
         ),
         "event": _plan(
             "EventFlow", [start, end], triggers=[PlanTrigger((PlanEvent("metaflow.Other.end", {}, "Other"),))]
