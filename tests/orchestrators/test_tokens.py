@@ -188,6 +188,23 @@ def test_a_token_is_of_a_name_in_a_database(people: People, project: Path) -> No
     assert sorted(people.tokens("anne").values()) == sorted([made, other])
 
 
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+def test_a_password_that_was_typed_is_not_shown(people: People, project: Path) -> None:
+    address = os.environ["METAFLOW_METADATA_URL"]
+    scheme, _, place = address.partition("://")
+    user, _, place = place.rpartition("@")
+    typed = f"{scheme}://{user.partition(':')[0] or 'anne'}:opensesame@{place}"
+    (project / "flow.py").write_text((project / "flow.py").read_text().replace("pass", "1 / 0"))
+    made = people("anne", "--metadata", typed, "run", code=1)
+    assert "Resume: " in made.stderr + made.stdout and "--metadata" in made.stderr + made.stdout
+    none = people("anne", "--metadata", typed, "local", "status", code=1)
+    assert "Deploy it: python flow.py --metadata" in none.stderr
+    people.create("anne")
+    refused = people("bob", "--metadata", typed, "local", "create", code=1)
+    assert "local create --authorize TOKEN" in refused.stderr
+    assert "opensesame" not in "".join(one.stdout + one.stderr for one in (made, none, refused))
+
+
 def test_one_of_those_who_deploy_first_at_the_same_time_does(people: People) -> None:
     processes = [
         subprocess.Popen(

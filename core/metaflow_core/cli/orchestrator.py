@@ -30,6 +30,7 @@ from metaflow_core.graph.parameters import Given, key
 from metaflow_core.identity import PRODUCTION
 from metaflow_core.metadata import deployments
 from metaflow_core.metadata.deployments import DeploymentRow
+from metaflow_core.names import masked
 from metaflow_core.plugins import hook
 
 COMMANDS = ("create", "trigger", "list-runs", "status", "terminate", "delete")
@@ -401,8 +402,8 @@ def _typed(context: FlowContext, name: str, command: str) -> str:
         return shlex.join([*context.program, name, context.deployed, command])
     programs = {"python": "python", "r": "Rscript"}
     file = context.flow.file or context.program[-1]
-    words = [programs.get(context.flow.language, "python"), os.path.relpath(file), *context.arguments(), name, command]
-    return shlex.join(words)
+    options = map(masked, context.arguments())  # addresses may have a password in them
+    return shlex.join([programs.get(context.flow.language, "python"), os.path.relpath(file), *options, name, command])
 
 
 def _attributes(outcome: deploy.Outcome) -> dict[str, Any]:

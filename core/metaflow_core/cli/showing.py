@@ -12,6 +12,7 @@ from metaflow_core import settings
 from metaflow_core.cli.flow import FlowContext
 from metaflow_core.engine.next_commands import Commands, SessionCommands, ShellCommands
 from metaflow_core.engine.showing import Showing
+from metaflow_core.names import masked
 
 # A run that is resumed has its own parameters and configs; who resumes it may want other tags.
 _LEFT_OUT = ("quiet", "config", "config_value")
@@ -52,5 +53,5 @@ def _typed(ctx: click.Context, wanted: Callable[[str], bool]) -> list[str]:
             words.append(option.opts[0] if value or not option.secondary_opts else option.secondary_opts[0])
         else:
             for text in value if isinstance(value, (tuple, list)) else [value]:
-                words += [option.opts[0], str(text)]
+                words += [option.opts[0], masked(str(text))]  # a password that was typed is shown to nobody else
     return words
