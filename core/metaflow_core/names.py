@@ -68,6 +68,17 @@ def check_tag(tag: object) -> str:
     return tag
 
 
+def check_namespace(namespace: object) -> str | None:
+    """Return ``namespace``, or raise ``MetaflowException``: it is a tag, or None for the global one."""
+    try:
+        return None if namespace is None else check_tag(namespace)
+    except MetaflowTaggingError:
+        raise MetaflowException(
+            f"A namespace is a tag, a non-empty text of at most {MAX_TAG} characters, or None for the global "
+            f"namespace. {show(namespace)} is neither."
+        ) from None
+
+
 def check_user_tags(tags: Sequence[str]) -> list[str]:
     """The tags without repetition, or ``MetaflowTaggingError`` when one is no tag or there are more than 50."""
     checked = list(dict.fromkeys(check_tag(tag) for tag in tags))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from metaflow_core.errors import MetadataError
 from metaflow_core.hookspecs import hookimpl
-from metaflow_core.metadata.database import Database, Row, TryAgain
+from metaflow_core.metadata.database import Database, Row, TryAgain, no_text
 
 if TYPE_CHECKING:
     import psycopg
@@ -263,6 +263,8 @@ class PostgreSQL:
 
         try:
             yield
+        except UnicodeEncodeError as error:
+            raise no_text(error) from None
         except psycopg.Error as error:
             code = error.sqlstate or ""
             lost = connection.closed or code.startswith(ENDED)

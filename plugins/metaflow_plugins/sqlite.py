@@ -11,7 +11,7 @@ from typing import Any
 
 from metaflow_core.errors import MetadataError
 from metaflow_core.hookspecs import hookimpl
-from metaflow_core.metadata.database import Database, Row
+from metaflow_core.metadata.database import Database, Row, no_text
 
 PREFIX = "sqlite:///"
 WAIT_SECONDS = 60.0
@@ -129,6 +129,8 @@ class SQLite:
             yield
         except sqlite3.Error as error:
             raise MetadataError(self._explain(str(error))) from error
+        except UnicodeEncodeError as error:
+            raise no_text(error) from None
         except OSError as error:
             raise MetadataError(f"The metadata database {self.path} can't be created: {error.strerror}.") from error
 

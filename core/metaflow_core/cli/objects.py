@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import click
 
+from metaflow_core.cli.namespace_type import NAMESPACE
 from metaflow_core.cli.status import has_database
 from metaflow_core.errors import MetaflowInvalidPathspec, MetaflowNotFound
 from metaflow_core.identity import identity
@@ -17,6 +18,7 @@ from metaflow_core.results.base import KINDS, MetaflowObject, Scope
 
 namespace_option = click.option(
     "--namespace",
+    type=NAMESPACE,
     metavar="TAG",
     help='What is named must be in this namespace. By default your own; "" is the global one.',
 )

@@ -14,6 +14,7 @@ import click
 
 from metaflow_core import settings
 from metaflow_core.cli.flow import FlowContext, with_option
+from metaflow_core.cli.namespace_type import NAMESPACE
 from metaflow_core.cli.run import elsewhere
 from metaflow_core.cli.table import print_table
 from metaflow_core.decorators.attach import attach
@@ -59,7 +60,11 @@ def _create(flow: FlowDef, orchestrator: Orchestrator) -> click.Command:
         click.Option(["--generate-new-token"], is_flag=True, help="Begin a fresh, empty namespace, with a new token."),
         click.Option(["--new-token"], metavar="NAME", help="Begin a fresh namespace with a token of this name."),
         click.Option(["--tag", "tags"], multiple=True, help="Tag all runs; may be given several times."),
-        click.Option(["--namespace"], help="Namespace of the client inside tasks; by default that of the deployment."),
+        click.Option(
+            ["--namespace"],
+            type=NAMESPACE,
+            help="Namespace of the client inside tasks; by default that of the deployment.",
+        ),
         click.Option(["--max-workers"], type=count, default=100, show_default=True, help="Tasks of a run at a time."),
         click.Option(["--max-num-splits"], type=count, default=100, show_default=True, help="Most tasks of a foreach."),
         click.Option(

@@ -10,6 +10,7 @@ import click
 from metaflow_core import identity, settings
 from metaflow_core.cli.environments import make, wanted
 from metaflow_core.cli.flow import FlowContext, with_option
+from metaflow_core.cli.namespace_type import NAMESPACE
 from metaflow_core.cli.showing import json_log_option, showing
 from metaflow_core.decorators.attach import attach
 from metaflow_core.decorators.project import project_of
@@ -45,7 +46,9 @@ def run_options() -> list[click.Parameter]:
         click.Option(["--run-id-file"], type=click.Path(dir_okay=False), help="Write the run id to this file."),
         click.Option(["--runner-attribute-file"], type=click.Path(dir_okay=False), hidden=True),
         click.Option(
-            ["--namespace", "namespace"], help="Namespace of the client inside tasks; empty for the global one."
+            ["--namespace", "namespace"],
+            type=NAMESPACE,
+            help="Namespace of the client inside tasks; empty for the global one.",
         ),
     ]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from metaflow_core.cli.namespace_type import NAMESPACE
 from metaflow_core.cli.status import has_database
 from metaflow_core.cli.table import lasting, moment, print_table
 from metaflow_core.errors import MetaflowNotFound
@@ -44,7 +45,12 @@ _OPTIONS = [
     click.option("--user", multiple=True, metavar="NAME", help="Runs of this user. May be repeated."),
     click.option("--since", metavar="TIME", help="Started since: 2026-01-31, '2026-01-31 10:00', or how long ago: 7d."),
     click.option("--until", metavar="TIME", help="Started until then; all of a day counts."),
-    click.option("--namespace", metavar="TAG", help='In this namespace. By default your own; "" is the global one.'),
+    click.option(
+        "--namespace",
+        type=NAMESPACE,
+        metavar="TAG",
+        help='In this namespace. By default your own; "" is the global one.',
+    ),
     click.option("--all", "every", is_flag=True, help="In every namespace: everybody's runs."),
     click.option(
         "--order-by",

@@ -11,6 +11,7 @@ import click
 from metaflow_core import identity
 from metaflow_core.cli.environments import make, wanted
 from metaflow_core.cli.flow import FlowContext, with_option
+from metaflow_core.cli.namespace_type import NAMESPACE
 from metaflow_core.decorators.attach import attach
 from metaflow_core.decorators.resolve import check_decorators, has_secrets, mutate
 from metaflow_core.engine.interface import TaskRequest
@@ -76,7 +77,9 @@ spin = click.Command(
         click.Option(["--skip-decorators"], is_flag=True, help="Run the step without its decorators."),
         with_option(),
         click.Option(["--max-num-splits"], type=click.IntRange(min=1), default=100, show_default=True),
-        click.Option(["--namespace"], help="Namespace of the client inside the step; empty for the global one."),
+        click.Option(
+            ["--namespace"], type=NAMESPACE, help="Namespace of the client inside the step; empty for the global one."
+        ),
         click.Option(["--runner-attribute-file"], type=click.Path(dir_okay=False), hidden=True),
         click.Option(["--inside"], is_flag=True, hidden=True),  # the process has the step's packages
     ],

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from metaflow_core.cli.namespace_type import NAMESPACE
 from metaflow_core.cli.reference import FlowContext, find_flow, find_run
 from metaflow_core.errors import CommandException, MetaflowNamespaceMismatch
 from metaflow_core.identity import identity
@@ -25,6 +26,7 @@ def tag() -> None:
 def _on_a_run(command: Command) -> Command:
     namespace = click.option(
         "--namespace",
+        type=NAMESPACE,
         metavar="TAG",
         help='The run must be in this namespace. By default your own; "" is the global one.',
     )

@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from metaflow_core.cli.namespace_type import NAMESPACE
 from metaflow_core.errors import CommandException
 from metaflow_core.metadata.database import Database
 from metaflow_core.metadata.watching import Condition, WatchedEvent, claim, finish, open_watcher
@@ -40,7 +41,9 @@ metaflow watch --flow TrainFlow --tag production -- python deploy.py run --sourc
 @click.option(
     "--tag", "tags", multiple=True, required=True, metavar="TAG", help="The tag. May be repeated: any of them."
 )
-@click.option("--namespace", metavar="TAG", help="Only runs in this namespace. By default of everybody.")
+@click.option(
+    "--namespace", type=NAMESPACE, metavar="TAG", help="Only runs in this namespace. By default of everybody."
+)
 @click.option("--removed", is_flag=True, help="Act when the tag is removed, not when it is added.")
 @click.option("--running", is_flag=True, help="Do not wait for the end of a run that has not ended.")
 @click.option("--successful", is_flag=True, help="Only runs that ended well: pass over the others.")

@@ -58,7 +58,7 @@ def authorize(
     if row is None:
         return
     shown = load_tokens(address, name) if given is None else [given.removeprefix(PRODUCTION)]
-    if any(hmac.compare_digest(one.encode(), row.token.encode()) for one in shown):
+    if any(hmac.compare_digest(one.encode("utf-8", "surrogatepass"), row.token.encode()) for one in shown):
         if given is not None:
             save_tokens(address, name, [row.token])
         return

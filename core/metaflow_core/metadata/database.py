@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from metaflow_core.errors import MetadataError
+from metaflow_core.errors import MetadataError, MetaflowException
 
 Row = Sequence[Any]
 
@@ -20,12 +20,19 @@ class TryAgain(MetadataError):
     condition = MetadataError.condition
 
 
+def no_text(error: UnicodeEncodeError) -> MetaflowException:
+    """For a value in which there is half a character, as in a name that the shell passed on and that is no UTF-8."""
+    return MetaflowException(
+        f"{error.object[:100]!r} can't be stored or looked up: it is no text that UTF-8 can write."
+    )
+
+
 class Database(Protocol):
     """One connection to a database that holds the tables of ``schema``.
 
     Statements are written once, in the SQL that SQLite and PostgreSQL share, with ``?`` for each value. Not safe to
     share between processes: open it after a fork. Every method raises ``MetadataError`` when the database is
-    unreachable, read-only, full or damaged.
+    unreachable, read-only, full or damaged, and :func:`no_text` for a text that it can't hold.
     """
 
     url: str

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from metaflow_core.errors import MetaflowException
 from metaflow_core.identity import identity
-from metaflow_core.names import MAX_TAG, show
+from metaflow_core.names import check_namespace
 
 _IDENTITY = object()  # stands for the identity, which may change while the process runs
 _chosen: object = _IDENTITY
@@ -18,14 +17,10 @@ def namespace(ns: str | None) -> str | None:
 
     Objects that exist already keep the namespace in which they were made.
     """
-    if ns is not None and not (isinstance(ns, str) and 0 < len(ns) <= MAX_TAG):
-        raise MetaflowException(
-            f"A namespace is a tag, a non-empty text of at most {MAX_TAG} characters, or None for the global "
-            f"namespace. {show(ns)} is neither."
-        )
     global _chosen
-    _chosen = ns
-    return ns
+    checked = check_namespace(ns)
+    _chosen = checked
+    return checked
 
 
 def get_namespace() -> str | None:

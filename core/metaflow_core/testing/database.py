@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from metaflow_core.errors import MetadataError
+from metaflow_core.errors import MetadataError, MetaflowException
 from metaflow_core.metadata import migrate
 from metaflow_core.metadata.database import Database
 from metaflow_core.metadata.schema import DIALECTS, MIGRATIONS
@@ -65,6 +65,14 @@ class DatabaseContract:
     def test_text_comes_back_as_it_was(self, db: Database, text: str) -> None:
         db.execute("INSERT INTO flows (name, created_at) VALUES (?, ?)", (text, 1))
         assert db.execute("SELECT name FROM flows WHERE name = ?", (text,))[0][0] == text
+
+    def test_half_a_character_is_no_text(self, db: Database) -> None:
+        for half in ("\udcff", "a\ud83d"):
+            with pytest.raises(MetaflowException, match="is no text that UTF-8 can write"):
+                db.execute("SELECT pk FROM flows WHERE name = ?", (half,))
+            with pytest.raises(MetaflowException, match="is no text that UTF-8 can write"):
+                db.execute("INSERT INTO flows (name, created_at) VALUES (?, ?)", (half, 1))
+        assert _flows(db) == []
 
     @pytest.mark.parametrize("number", [0, -1, 2**53 + 1, 2**63 - 1, -(2**63)])
     def test_integers_of_64_bits(self, db: Database, number: int) -> None:
