@@ -461,6 +461,17 @@ def test_an_empty_foreach_and_bad_parameters_fail_with_the_usual_message(
     walker = walk(plan, items="[]")
     assert not walker.ended and message in walker.output  # type: ignore[attr-defined]
     assert Run("SmallFlow/toy-1", _namespace_check=False).status == "failed"
+    for text, told in (
+        ("[1]", "is no JSON object. It was '[1]', and must have values by name"),
+        ("{x", "is no JSON: Expecting property name"),
+        ('{"items": "[1]", "text": hi}', "is no JSON at parameter 'text'"),
+        ("[" * 100_000, "is nested too deeply"),
+    ):
+        walker = plan_walker.Walker(plan, "toy-9", OTHER)
+        process = walker.process("start", parameters=text)
+        out = process.communicate(timeout=60)[0]
+        assert process.returncode == 2 and told in out and "Traceback" not in out, out
+        assert "Parameters: items, text." in out and "Run toy-9 has not begun" in _finish(walker)
     for number, (parameters, told) in enumerate(
         (({"items": "{"}, "must be JSON"), ({"itmes": "[]"}, "'itmes'"), ({"text": {"a": 1}}, "'text'")), 2
     ):
@@ -470,6 +481,32 @@ def test_an_empty_foreach_and_bad_parameters_fail_with_the_usual_message(
         # The handler of the end does not hide the reason with an error of its own.
         assert "There is no run" not in walker.output and f"Run toy-{number} has not begun" in walker.output
         assert walker.finish("failed") == 0
+
+
+def _finish(walker: plan_walker.Walker) -> str:
+    assert walker.finish("failed") == 0
+    return walker.output
+
+
+@pytest.mark.both_databases
+def test_a_run_goes_on_under_its_own_token_alone(run_flow: RunFlow, toy: Path, notes: Path) -> None:
+    first = plan_walker.Walker(deploy(run_flow, SMALL, name="SmallFlow"), "toy-1", OTHER)
+    assert first.node("start") and first.node("work", "0") == {}
+    again = plan_walker.Walker(deploy(run_flow, "flow.py", name="SmallFlow"), "toy-1", OTHER)
+    assert again.plan.id != first.plan.id and again.node("work", "1") == {}, "another version, the same token"
+
+    # The orchestrator, which forgets what is deleted, has a run of the same name.
+    run_flow("flow.py", "toy", "delete")
+    plan = deploy(run_flow, "flow.py", "--generate-new-token", name="SmallFlow")
+    other = plan_walker.Walker(plan, "toy-1", OTHER)
+    before = notes.read_text()
+    assert other.node("start") is None and other.node("join") is None
+    assert other.output.count("SmallFlow/toy-1 is there already, from a deployment with another production token") == 2
+    assert "Traceback" not in other.output and notes.read_text() == before
+    assert other.finish("failed") == 0 and status_of("SmallFlow/toy-1") == "running"
+    assert again.node("join") == {} == again.node("end") and status_of("SmallFlow/toy-1") == "completed"
+    assert other.node("start") is None, "and not that it has ended before"
+    assert walk(plan, "toy-2").ended  # type: ignore[attr-defined]
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))

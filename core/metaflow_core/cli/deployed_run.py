@@ -7,15 +7,11 @@ import os
 
 import click
 
-from metaflow_core.cli.environments import make, wanted
 from metaflow_core.cli.flow import FlowContext
-from metaflow_core.cli.node import deployment_of, prepare_deployed, start_values
-from metaflow_core.cli.run import elsewhere
+from metaflow_core.cli.node import deployed_options, deployment_of, prepare_deployed, start_values
 from metaflow_core.deployment import node
 from metaflow_core.deployment.agent_drivers import TICKET
-from metaflow_core.engine.run import Production, RunOptions, execute, open_processes
-from metaflow_core.engine.scheduler import Limits
-from metaflow_core.engine.showing import Showing
+from metaflow_core.engine.run import execute, open_processes
 from metaflow_core.metadata import local_runs
 
 
@@ -32,24 +28,11 @@ def deployed_run_command(context: FlowContext, deployment: int, run_id: str) -> 
         return 0
     local = local_runs.run(context.backend.db, pk)
     row = deployment_of(context, deployment, run_id)
-    given = row.given
     prepare_deployed(context, row)
-    arguments = context.arguments()
     trigger = json.dumps(local.events) if local.events else None
-    options = RunOptions(
-        tags=given["tags"],
-        limits=Limits(given["max_workers"], given["max_num_splits"], given["max_log_size"]),
-        namespace=given["namespace"],
-        flow_options=context.flow_options,
-        program=[*context.program, "--quiet", *arguments],
-        arguments=["--quiet", *elsewhere(arguments)],
-        showing=Showing(quiet=True),
-        environments=make(context, wanted(context)),
-        production=Production(given["orchestrator"], run_id, trigger, own_driver=True),
-    )
+    options = deployed_options(context, row, run_id, trigger)
     context.backend.close()
     processes = open_processes(flow, context.backend, options)
-    options.package_code = False  # the run has the package of its deployment
     try:
         values = start_values(flow, row, json.dumps(local.parameters), trigger)
         run = node.create_deployed_run(flow, context.backend, options, values, row)
@@ -58,7 +41,7 @@ def deployed_run_command(context: FlowContext, deployment: int, run_id: str) -> 
         raise
     status = execute(flow, context.backend, processes, options, run)
     if status == "completed":
-        node.publish_end(flow.name, run.id, given)
+        node.publish_end(flow.name, run.id, row.given)
     local_runs.finish(context.backend.db, pk, claims, local_runs.ENDS[status], _reason(local, status))
     return 0 if status == "completed" else 1
 

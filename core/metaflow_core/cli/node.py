@@ -26,9 +26,8 @@ from metaflow_core.errors import CommandException, MetaflowNotFound, MetaflowUsa
 from metaflow_core.graph.configs import read_configs, set_configs
 from metaflow_core.graph.model import FlowDef, ParameterDef
 from metaflow_core.graph.parameters import Given, ParameterContext, accept, evaluate, key, kind
-from metaflow_core.metadata import recording
 from metaflow_core.metadata.deployments import DeploymentRow, deployment
-from metaflow_core.names import advise, is_id
+from metaflow_core.names import advise, is_id, show
 
 Command = Callable[..., Any]
 
@@ -74,33 +73,19 @@ def node_command(
 
     flow = context.flow
     row = deployment_of(context, deployment, run_id)
-    given = row.given
     prepare_deployed(context, row)
     if step not in flow:
         raise CommandException(f"There is no step {step!r}. {advise(step, flow.steps, 'Steps')}")
     where = parse_path(path)
-    arguments = context.arguments()
-    requests = {name: request for name, request in wanted(context).items() if name == step}
-    options = RunOptions(
-        tags=given["tags"],
-        limits=Limits(1, given["max_num_splits"], given["max_log_size"]),
-        namespace=given["namespace"],
-        flow_options=context.flow_options,
-        program=[*context.program, "--quiet", *arguments],
-        arguments=["--quiet", *elsewhere(arguments)],
-        showing=Showing(quiet=True),
-        environments=make(context, requests),
-        production=Production(given["orchestrator"], run_id, as_recorded(trigger), False, step, given["own_places"]),
-    )
+    options = deployed_options(context, row, run_id, as_recorded(trigger), step)
     context.backend.close()
     processes = open_processes(flow, context.backend, options)
     try:
-        options.package_code = False  # the run has the package of its deployment
         if flow[step].is_start:
             values = start_values(flow, row, parameters, trigger)
             run = node.start_run(flow, context.backend, options, values, row)
         else:
-            run = recording.find_run(context.backend.db, flow.name, run_id)
+            run = node.find_run(flow, context.backend, run_id, row)
         attempts = compile.attempts_of(step_decorators(flow[step]))
         transition = node.run_node(flow, context.backend, processes, options, run, flow[step], where, attempts)
     finally:
@@ -108,7 +93,7 @@ def node_command(
     if transition is None:
         return 1
     if flow[step].is_end:
-        node.end_run(flow, context.backend, run, "completed", given)
+        node.end_run(flow, context.backend, run, "completed", row.given)
     node.tell_result(result, run_id, step, path, node.result_of(flow[step], transition))
     return 0
 
@@ -121,7 +106,7 @@ def paths_command(context: FlowContext, step: str, result: str | None, deploymen
     """Tell at which paths a step is due."""
     row = deployment_of(context, deployment, run_id)
     prepare_deployed(context, row)
-    run = recording.find_run(context.backend.db, context.flow.name, run_id)
+    run = node.find_run(context.flow, context.backend, run_id, row)
     paths = Nodes(context.flow, context.backend.db, run).paths(step)
     found = ["/".join(map(str, path)) for path in paths]
     node.tell_result(result or "-", run_id, step, "", {"paths": found})
@@ -136,10 +121,13 @@ def finish_command(context: FlowContext, deployment: int, run_id: str, status: s
     """Record how a run has ended, and call the exit hooks, unless that was done."""
     row = deployment_of(context, deployment, run_id)
     try:
-        run = recording.find_run(context.backend.db, context.flow.name, run_id)
+        run = node.find_run(context.flow, context.backend, run_id, row)
     except MetaflowNotFound:
         # The orchestrator knows that the run has failed. An error here would hide the one that is the reason.
         click.echo(f"Run {run_id} has not begun, so there is nothing to finish. The output of its first task says why.")
+        return 0
+    except CommandException as error:  # the same, of the run that could not begin
+        click.echo(str(error))
         return 0
     prepare_deployed(context, row)
     node.end_run(context.flow, context.backend, run, status, row.given)
@@ -171,6 +159,29 @@ def prepare_deployed(context: FlowContext, row: DeploymentRow) -> None:
     check_decorators(flow)
 
 
+def deployed_options(
+    context: FlowContext, row: DeploymentRow, run_id: str, trigger: str | None, step: str | None = None
+) -> RunOptions:
+    """How this process runs the step; without one it drives the whole run."""
+    given = row.given
+    arguments = context.arguments()
+    requests = wanted(context)
+    if step is not None:
+        requests = {name: request for name, request in requests.items() if name == step}
+    workers = given["max_workers"] if step is None else 1
+    return RunOptions(
+        tags=given["tags"],
+        limits=Limits(workers, given["max_num_splits"], given["max_log_size"]),
+        namespace=given["namespace"],
+        flow_options=context.flow_options,
+        program=[*context.program, "--quiet", *arguments],
+        arguments=["--quiet", *elsewhere(arguments)],
+        showing=Showing(quiet=True),
+        environments=make(context, requests),
+        production=Production(given["orchestrator"], run_id, trigger, step is None, step, given["own_places"]),
+    )
+
+
 def start_values(flow: FlowDef, row: DeploymentRow, text: str | None, trigger: str | None) -> dict[str, Any]:
     """What the run starts with: what was given to it, what an event has brought, and what was found at deployment."""
     from metaflow_core.decorators.project import project_of
@@ -182,7 +193,7 @@ def start_values(flow: FlowDef, row: DeploymentRow, text: str | None, trigger: s
         project = project_of(flow, {} if context is None else context.params)
         given.update(parameters_from(trigger, triggers_of(flow, project)))
     # An orchestrator that has a place for each parameter gives null for those that nobody has given.
-    given.update({name: value for name, value in json.loads(text or "{}").items() if value is not None})
+    given.update({name: value for name, value in _given(flow, text or "{}").items() if value is not None})
     files = {
         name for name in given for parameter in flow.parameters if _is(parameter, name) and kind(parameter) == "file"
     }
@@ -195,6 +206,31 @@ def start_values(flow: FlowDef, row: DeploymentRow, text: str | None, trigger: s
             if _is(parameter, name):
                 values[key(parameter)] = Given(compile.given_file(parameter, str(given[name])))
     return evaluate(flow, values, ParameterContext.of(flow, row.owner))
+
+
+def _given(flow: FlowDef, text: str) -> dict[str, Any]:
+    """The parameters by name, from JSON in which there may be what somebody has typed at the orchestrator."""
+    problem = "is no JSON object"
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        problem = f"is no JSON: {error}"
+        # An orchestrator with a place for each parameter puts together what was typed: the last name says where.
+        places = {
+            text.rfind(json.dumps(one.name) + ":", 0, getattr(error, "pos", len(text)) + 1): one.name
+            for one in flow.parameters
+        }
+        if max(places, default=-1) >= 0:
+            problem = f"is no JSON at parameter {places[max(places)]!r}: {error}"
+    except RecursionError:
+        problem = "is nested too deeply"
+    else:
+        if isinstance(found, dict):
+            return found
+    raise MetaflowUsageError(
+        f"What was given for the parameters of {flow.name} {problem}. It was {show(text)}, and must have values by "
+        f'name, as in {{"alpha": 0.5}}. Parameters: {", ".join(one.name for one in flow.parameters) or "none"}.'
+    )
 
 
 def _is(parameter: ParameterDef, name: str) -> bool:

@@ -17,12 +17,13 @@ from metaflow_core.engine.run import Processes, RunOptions, create_run
 from metaflow_core.engine.scheduler import Scheduler
 from metaflow_core.engine.showing import open_report
 from metaflow_core.engine.task import runtime_of
-from metaflow_core.errors import AttemptGivenUp, MetaflowException, MetaflowNotFound, PluginError
+from metaflow_core.errors import AttemptGivenUp, CommandException, MetaflowException, MetaflowNotFound, PluginError
 from metaflow_core.graph.model import FlowDef, StepDef
+from metaflow_core.identity import PRODUCTION
 from metaflow_core.metadata import recording
 from metaflow_core.metadata.backend import Backend
 from metaflow_core.metadata.deployments import DeploymentRow
-from metaflow_core.metadata.nodes import NodeTask
+from metaflow_core.metadata.nodes import NodeTask, has_system_tag
 from metaflow_core.metadata.recording import RunRow
 from metaflow_core.plugins import hook, tell
 
@@ -68,14 +69,30 @@ def start_run(
     assert options.production is not None
     run_id = options.production.run_id
     with suppress(MetaflowNotFound):
-        return recording.find_run(backend.db, flow.name, run_id)
+        return find_run(flow, backend, run_id, deployment)
     try:
         run = create_deployed_run(flow, backend, options, parameters, deployment)
     except Exception:  # of the database, whichever it is: another process may have been quicker
         with suppress(MetaflowNotFound):
-            return recording.find_run(backend.db, flow.name, run_id)
+            return find_run(flow, backend, run_id, deployment)
         raise
     tell("run_started", "The run has started", flow_name=flow.name, run_id=run.id)
+    return run
+
+
+def find_run(flow: FlowDef, backend: Backend, run_id: str, deployment: DeploymentRow) -> RunRow:
+    """The run, which a version of the deployment with the same token has begun.
+
+    ``MetaflowNotFound`` when there is none. ``CommandException`` when it is of another token: an orchestrator that has
+    forgotten what was deleted may use the names of its runs again.
+    """
+    run = recording.find_run(backend.db, flow.name, run_id)
+    if not has_system_tag(backend.db, run.pk, f"{PRODUCTION}{deployment.token}"):
+        raise CommandException(
+            f"{flow.name}/{run_id} is there already, from a deployment with another production token, and is left as "
+            f"it is. A run of {deployment.name} needs a name that was not in use before {deployment.name} got its "
+            f"present token: start it under another one."
+        )
     return run
 
 
@@ -86,6 +103,7 @@ def create_deployed_run(
     from metaflow_core.engine.package import use_package
     from metaflow_core.metadata.code_packages import StoredPackage
 
+    options.package_code = False  # the run has the package of its deployment
     run = create_run(flow, backend, options, parameters)
     package = deployment.given.get("package")
     if package:

@@ -61,6 +61,11 @@ def has_child(db: Database, parent_pk: int, step: str, ids: Collection[str]) -> 
     )
 
 
+def has_system_tag(db: Database, run_pk: int, tag: str) -> bool:
+    """Whether the run has had this tag from its beginning."""
+    return bool(db.execute("SELECT 1 FROM run_tags WHERE run_pk = ? AND tag = ? AND is_system = 1", (run_pk, tag)))
+
+
 def _tasks(db: Database, run_pk: int, step: str, where: str, values: list[str]) -> Iterator[NodeTask]:
     rows = db.execute(
         "SELECT t.pk, t.step, t.id, t.frames, a.status, t.attempt, a.transition, a.error FROM tasks t"
