@@ -159,7 +159,15 @@ new_deployed <- function(place, facts) {
           statuses <- known_statuses(c(...))
           lapply(tell(c("list-runs", if (length(statuses)) paste0("--", statuses), "--json")), one)
         },
-        run = function(run_id) one(tell(c("status", as.character(run_id), "--json"))),
+        run = function(run_id) {
+          if (!is_string(run_id) || !grepl("^(\\w+/)?[A-Za-z0-9][A-Za-z0-9._-]*$", run_id)) {
+            stop_metaflow(
+              paste0("run() takes the id of a run, such as \"airflow-4a56ce8e4c0d5530\", not ", show_value(run_id), "."),
+              class = "metaflow_usage"
+            )
+          }
+          one(tell(c("status", run_id, "--json")))
+        },
         status = function() call_core("deployer_read", tell(c("status", "--json"))),
         delete = function(authorize = NULL) {
           tell(c("delete", token_words(authorize)))

@@ -119,9 +119,12 @@ def id_of_run(name: str) -> str:
     return f"airflow-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
-def given_parameters(context: Any) -> dict[str, Any]:
+def given_parameters(context: Any) -> Any:
     """What the DAG run was started with, without what was left empty."""
-    return {name: value for name, value in (context["dag_run"].conf or {}).items() if value is not None}
+    conf = context["dag_run"].conf or {}
+    if not isinstance(conf, dict):
+        return conf  # the node says what is wrong with it
+    return {name: value for name, value in conf.items() if value is not None}
 
 
 def events(context: Any) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from metaflow_core.errors import CommandException, MetaflowException, MetaflowNotFound, MetaflowUsageError, table
-from metaflow_core.names import advise
+from metaflow_core.names import advise, is_id, show
 from metaflow_core.results import Run
 
 from metaflow.runner import Executing, FlowFile, Place, words_of
@@ -180,6 +180,10 @@ class DeployedFlow:
 
     def run(self, run_id: str) -> TriggeredRun:
         """The run with this id. ``MetaflowNotFound`` when the orchestrator has none."""
+        if not is_id(run_id.rpartition("/")[2] if isinstance(run_id, str) else run_id):
+            raise MetaflowUsageError(
+                f"run() takes the id of a run, such as 'airflow-4a56ce8e4c0d5530', not {show(run_id)}."
+            )
         return TriggeredRun(self, json.loads(self._answer(["status", run_id, "--json"])))
 
     def status(self) -> dict[str, Any]:

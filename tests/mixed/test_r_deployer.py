@@ -68,6 +68,14 @@ def test_an_r_flow_is_deployed_triggered_and_looked_after(toy: Path, r_project: 
         tell(made$toy()$create(max_workers = 0))
         tell(deployed$trigger(alpah = 1))
         tell(deployed$trigger(alpha = "x"))
+        tell(deployed$trigger(names = sum))
+        tell(deployed$trigger(names = new.env()))
+        tell(deployed$trigger(data = list(k = quote(x))))
+        tell(deployed$trigger(help = TRUE))
+        tell(deployed$run("--help"))
+        tell(deployed$run(5))
+        tell(deployed$run(NULL))
+        tell(deployed$run("toy-9"))
         tell(deployed$list_rnus)
         tell(deployed_flow("shop.prod.TrainFlwo"))
         bob <- c(METAFLOW_USER = "bob", METAFLOW_HOME = "bob")
@@ -94,6 +102,18 @@ def test_an_r_flow_is_deployed_triggered_and_looked_after(toy: Path, r_project: 
         "metaflow_usage MetaflowUsageError: Invalid value for '--max-workers': 0 is not in the range x>=1.",
         "metaflow_usage MetaflowUsageError: No such option '--alpah'. (Did you mean one of: '--alpha', '--data', '--help'?)",  # noqa: E501
         "metaflow_usage MetaflowUsageError: Invalid value for '--alpha': must be a number, not 'x'.",
+        "metaflow_invalid_argument trigger(): Parameter 'names': <function written in R: function (..., na.rm = "
+        "FALSE)> can't be given. Give it a text, a number, True or False, or JSON.",
+        "metaflow_invalid_argument trigger(): Parameter 'names': <environment written in R: <environment: >> can't be "
+        "given. Give it a text, a number, True or False, or JSON.",
+        "metaflow_invalid_argument trigger(): Parameter 'data': {'k': <name written in R: symbol x>} can't be "
+        "written as JSON: Object of type OpaqueValue is not JSON serializable.",
+        "metaflow_invalid_argument trigger(): The flow has no parameter 'help'.",
+        *(
+            f'metaflow_usage run() takes the id of a run, such as "airflow-4a56ce8e4c0d5530", not {given}.'
+            for given in ('"--help"', "5", "NULL")
+        ),
+        "metaflow_not_found MetaflowNotFound: The toy has no run toy-9.",
         "metaflow_unknown_member A deployed flow has no `list_rnus`. Did you mean `list_runs`?",
         "metaflow_not_found Nothing is deployed as shop.prod.TrainFlwo. Did you mean shop.prod.TrainFlow?",
         "metaflow_incorrect_production_token IncorrectProductionToken: shop.prod.TrainFlow is the production version, "

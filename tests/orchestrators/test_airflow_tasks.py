@@ -176,7 +176,7 @@ def test_tasks_and_their_order(load: Any) -> None:
 def test_what_a_task_runs_and_tells(load: Any) -> None:
     names = load(PLAN)
     made, run = names["made"], run_id("shop.prod.F", "manual 1")
-    Hook.tells = {"num_splits": "3", "indices": "[0,1,2]"}
+    Hook.tells = {"num_splits": "3"}
     dag_run = types.SimpleNamespace(run_id="manual 1", conf={"alpha": "0.7", "empty": None})
     assert made["start"].execute(context(dag_run=dag_run)) == ["0", "1", "2"]
     command, variables = Hook.ran[-1]
@@ -185,6 +185,8 @@ def test_what_a_task_runs_and_tells(load: Any) -> None:
     assert json.loads(variables["METAFLOW_NODE_PARAMETERS"]) == {"alpha": "0.7"}
     assert json.loads(variables["METAFLOW_NODE_TRIGGER"]) == []
     assert not os.path.exists(variables["METAFLOW_NODE_RESULT"])
+    made["start"].execute(context(dag_run=types.SimpleNamespace(run_id="manual 1", conf=[1])))
+    assert Hook.ran[-1][1]["METAFLOW_NODE_PARAMETERS"] == "[1]", "the node says what is wrong with it"
     Hook.tells = {"paths": '["0/1", "2/0"]'}
     assert made["left-paths"].execute(context()) == ["0/1", "2/0"]
     assert Hook.ran[-1][0][-2:] == ["paths", "left"]

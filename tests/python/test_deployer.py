@@ -124,12 +124,24 @@ def test_what_is_wrong_is_said_before_anything_is_deployed(flow: str, project: P
         ({"alpah": 1}, "No such option '--alpah'"),
         ({"alpha": "x"}, "Invalid value for '--alpha': must be a number, not 'x'"),
         ({"notes": "nowhere.txt"}, "'nowhere.txt' can't be read"),
+        ({"alpha": object()}, "Parameter 'alpha': <object object at .*> can't be given"),
+        ({"names": {1, 2}}, "Parameter 'names': {1, 2} can't be given"),
+        ({"names": b"a"}, "Parameter 'names': b'a' can't be given"),
+        ({"data": {"x": object()}}, "Parameter 'data': .* can't be written as JSON"),
+        ({"names": "a\0b"}, r"Parameter 'names': 'a\\x00b' has characters that can't be passed on"),
+        ({"names": "\ud800"}, "Parameter 'names': .* has characters that can't be passed on"),
+        ({"help": True}, "has no parameter 'help'"),
+        ({"": 1}, "has no parameter ''"),
+        ({"deployer_attribute_file": "x"}, "has no parameter 'deployer_attribute_file'"),
     ):
         with pytest.raises(MetaflowUsageError, match=message):
             deployed.trigger(**parameters)
     with pytest.raises(MetaflowUsageError, match=r"no status 'runing'. Did you mean 'running'\?"):
         deployed.list_runs("runing")
     assert deployed.list_runs() == []
+    for wrong in ("--help", 5, None, "", "a b", "a\0"):
+        with pytest.raises(MetaflowUsageError, match="takes the id of a run"):
+            deployed.run(wrong)
     for look in (lambda: deployed.run("toy-9"), lambda: DeployedFlow.from_deployment("TrainFlw")):
         with pytest.raises(MetaflowNotFound):
             look()

@@ -7,9 +7,11 @@ one takes a value, several, or none.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from numbers import Number
 from typing import Any
 
 import click
@@ -19,9 +21,10 @@ from metaflow_core.cli.orchestrator import orchestrator_names
 from metaflow_core.decorators.provided import flow_decorator_classes
 from metaflow_core.errors import MetaflowUsageError
 from metaflow_core.graph.model import FlowDef
-from metaflow_core.names import show
+from metaflow_core.names import is_identifier, show
 
 _ALSO = {"with": "decospecs"}  # names that programs have for an option beside its own
+_OF_COMMANDS = ("help", "deployer-attribute-file")  # options that are no parameters
 _HIDDEN = ("init", "step", "launch", "exit-hook", "node", "paths", "finish")  # they are for programs of our own
 
 
@@ -101,10 +104,34 @@ def _by_name(params: Iterable[click.Parameter]) -> dict[str, Option]:
 
 
 def parameter_words(name: str, value: Any, separator: str | None = None) -> list[str]:
-    """The words that give a parameter of the flow this value: lists and dicts as JSON, or with its ``separator``."""
-    if separator is not None and isinstance(value, (list, tuple)):
-        return [f"--{name}", separator.join(map(text_of, value))]
-    return [f"--{name}", text_of(value)]
+    """The words that give a parameter of the flow this value: lists and dicts as JSON, or with its ``separator``.
+
+    ``MetaflowUsageError``, with the parameter's name, for a value that no word can say.
+    """
+    if not is_identifier(name.replace("-", "_")) or name.replace("_", "-") in _OF_COMMANDS:
+        raise MetaflowUsageError(f"The flow has no parameter {name!r}.")
+    try:
+        if separator is not None and isinstance(value, (list, tuple)):
+            return [f"--{name}", separator.join(map(_written, value))]
+        return [f"--{name}", _written(value)]
+    except MetaflowUsageError as error:
+        raise MetaflowUsageError(f"Parameter {name!r}: {error}") from None
+
+
+def _written(value: Any) -> str:
+    """A value as a word that means it; what has no text of its own would arrive as ``<object at 0x...>``."""
+    as_text: Any = type(value).__str__
+    is_plain = isinstance(value, (Number, list, tuple, dict))
+    if (as_text is object.__str__ and not is_plain) or isinstance(value, (bytes, bytearray)):
+        raise MetaflowUsageError(f"{show(value)} can't be given. Give it a text, a number, True or False, or JSON.")
+    text = text_of(value)
+    try:
+        if "\0" in text:
+            raise ValueError
+        os.fsencode(text)
+    except ValueError:
+        raise MetaflowUsageError(f"{show(text)} has characters that can't be passed on.") from None
+    return text
 
 
 def orchestrators() -> dict[str, str]:
