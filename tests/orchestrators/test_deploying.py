@@ -109,6 +109,13 @@ def test_one_that_fails_forgets_no_token_but_its_own(toys: Toys) -> None:
     assert token(toys.create("anne")) == made
 
 
+def test_a_program_that_can_not_be_told_deploys_nothing(people: People, project: Path) -> None:
+    for words in (["local", "create", "--deployer-attribute-file"], ["run", "--runner-attribute-file"]):
+        done = people("anne", *words, "nowhere/file", code=2)
+        assert "nowhere/file can't be written." in done.stderr
+    assert rows("SELECT COUNT(*) FROM deployments") == [(0,)] == rows("SELECT COUNT(*) FROM runs")
+
+
 @pytest.mark.parametrize("wrong", ["a file", "no JSON"])
 def test_a_home_that_can_not_keep_the_token(toys: Toys, project: Path, wrong: str) -> None:
     home = toys.people.home("anne")

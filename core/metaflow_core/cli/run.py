@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from metaflow_core import identity, settings
+from metaflow_core.cli.attribute_file import attribute_option
 from metaflow_core.cli.environments import make, wanted
 from metaflow_core.cli.flow import FlowContext, with_option
 from metaflow_core.cli.namespace_type import NAMESPACE
@@ -44,7 +45,7 @@ def run_options() -> list[click.Parameter]:
             help="Keep the code of the whole project with the run, and not only the files of the flow.",
         ),
         click.Option(["--run-id-file"], type=click.Path(dir_okay=False), help="Write the run id to this file."),
-        click.Option(["--runner-attribute-file"], type=click.Path(dir_okay=False), hidden=True),
+        attribute_option("runner"),
         click.Option(
             ["--namespace", "namespace"],
             type=NAMESPACE,

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from metaflow_core import identity
+from metaflow_core.cli.attribute_file import attribute_option
 from metaflow_core.cli.environments import make, wanted
 from metaflow_core.cli.flow import FlowContext, with_option
 from metaflow_core.cli.namespace_type import NAMESPACE
@@ -80,7 +81,7 @@ spin = click.Command(
         click.Option(
             ["--namespace"], type=NAMESPACE, help="Namespace of the client inside the step; empty for the global one."
         ),
-        click.Option(["--runner-attribute-file"], type=click.Path(dir_okay=False), hidden=True),
+        attribute_option("runner"),
         click.Option(["--inside"], is_flag=True, hidden=True),  # the process has the step's packages
     ],
     callback=_spin,
