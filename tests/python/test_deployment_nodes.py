@@ -269,7 +269,7 @@ def test_failures_are_handled_as_run_handles_them(run_flow: RunFlow, project: Pa
 SMALL = """
     import os, time
     from pathlib import Path
-    from metaflow import FlowSpec, JSONType, Parameter, current, step
+    from metaflow import FlowSpec, JSONType, Parameter, current, exit_hook, step
 
     if os.environ.get("SLOW"):  # the process looks what is due, tells so, and is slow then
         from metaflow_core.deployment.due import Nodes
@@ -283,10 +283,15 @@ SMALL = """
 
         Nodes.look = look
 
+    def tell(run):
+        with open(os.environ["NOTES"] + ".ends", "a") as file:
+            file.write(f"{run.id} {run.status}\\n")
+
     def note(self):
         with open(os.environ["NOTES"], "a") as file:
             file.write(f"{current.step_name}{current.retry_count} ")
 
+    @exit_hook(on_success=[tell], on_error=[tell])
     class SmallFlow(FlowSpec):
         items = Parameter("items", type=JSONType, default="[1, 2]")
         text = Parameter("text", default="")
@@ -391,7 +396,10 @@ def test_the_loser_of_two_processes_does_not_fail_the_run(
     assert status_of("SmallFlow/toy-1") == "completed"
     (project / "go1").touch()
     out = losers[1].communicate(timeout=60)[0]
-    assert losers[1].returncode == 1 and "its result is dropped" in out, out
+    assert losers[1].returncode == 0 and "its result is dropped" in out, (
+        "the node has ended well, which is what it tells"
+    )
+    assert out.splitlines()[-1] == "{}"
     run = Run("SmallFlow/toy-1", _namespace_check=False)
     assert run.status == "completed" and run["join"].task.data.tries == [2, 0]
 
@@ -411,6 +419,17 @@ def test_a_node_ends_while_another_process_looks(run_flow: RunFlow, project: Pat
     out = second.communicate(timeout=60)[0]
     assert second.returncode == 0 and "has ended before" in out, out
     assert notes.read_text().split() == ["start0", "work0", "work0"], "it has run once"
+
+    # So does the whole run, whose exit hooks are called once.
+    assert walker.node("join") == {}
+    last = walker.process("end", env={"SLOW": str(project / "end")})
+    until((project / "end.looked").exists)
+    assert walker.node("end") == {} and status_of("SmallFlow/toy-1") == "completed"
+    (project / "end").touch()
+    out = last.communicate(timeout=60)[0]
+    assert last.returncode == 0 and "has ended before" in out, out
+    assert status_of("SmallFlow/toy-1") == "completed"
+    assert Path(f"{notes}.ends").read_text().splitlines() == ["toy-1 completed"]
 
 
 @pytest.mark.both_databases

@@ -23,7 +23,7 @@ from metaflow_core.identity import PRODUCTION
 from metaflow_core.metadata import recording
 from metaflow_core.metadata.backend import Backend
 from metaflow_core.metadata.deployments import DeploymentRow
-from metaflow_core.metadata.nodes import NodeTask, has_system_tag
+from metaflow_core.metadata.nodes import NodeTask, has_system_tag, tasks_with_ids
 from metaflow_core.metadata.recording import RunRow
 from metaflow_core.plugins import hook, tell
 
@@ -160,6 +160,12 @@ def _run(
         return plan.transition or {}
     if scheduler.failed:
         recording.fail_run(backend.db, run.pk, work.task_pk)
+    task = tasks_with_ids(backend.db, run.pk, work.step, [work.task_id])[work.task_id]
+    if task.is_done and task.attempt > work.attempt:
+        print(
+            f"Task {run.id}/{work.step}/{task.id} has ended well in another process, whose result counts.", flush=True
+        )
+        return task.transition or {}
     return None
 
 

@@ -184,7 +184,7 @@ def fail_run(db: Database, run_pk: int, task_pk: int) -> None:
 
 @repeated
 def reopen_run(db: Database, run_pk: int) -> None:
-    """An orchestrator goes on with a run that has failed: the run is running again."""
+    """An orchestrator goes on with a run that has failed: the run is running again. One that is complete remains so."""
     with db.transaction(shared=True):
         db.execute(
             "UPDATE runs SET status = 'running', finished_at = NULL WHERE pk = ?"
@@ -192,8 +192,8 @@ def reopen_run(db: Database, run_pk: int) -> None:
             (run_pk,),
         )
         db.execute(
-            "DELETE FROM task_metadata WHERE task_pk IN (SELECT pk FROM tasks WHERE run_pk = ? AND step = ?)"
-            " AND field = ?",
+            "DELETE FROM task_metadata WHERE task_pk IN (SELECT t.pk FROM tasks t JOIN runs r ON r.pk = t.run_pk"
+            " WHERE r.pk = ? AND r.status <> 'completed' AND t.step = ?) AND field = ?",
             (run_pk, PARAMETERS_STEP, _ENDED),
         )
 
