@@ -15,6 +15,7 @@ from http.client import HTTPException, InvalidURL
 from typing import Any
 
 from metaflow_core import settings
+from metaflow_core.deployment.no_redirects import NoRedirects
 from metaflow_core.errors import MetaflowException
 from metaflow_core.names import masked
 
@@ -33,19 +34,12 @@ class Refused(MetaflowException):
         self.status = status
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A password, or a token, goes nowhere but to the server that it is for."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
 class Rest:
     """Airflow at the address of the settings. Nothing is connected until something is asked."""
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/").removesuffix(VERSION)
-        self._opener = urllib.request.build_opener(_NoRedirects)
+        self._opener = urllib.request.build_opener(NoRedirects)
         self._token: str | None = settings.get("AIRFLOW_TOKEN")
 
     def ask(self, method: str, path: str, body: object = None) -> Any:

@@ -12,6 +12,8 @@ from metaflow_core.errors import MetaflowException
 from metaflow_core.names import show
 from metaflow_core.results.trigger import trigger_of_run
 
+_LAST_TIME = 253_402_300_800_000_000  # the year 10000, in microseconds since 1970
+
 __all__ = [
     "Trigger",
     "TriggerEvent",
@@ -47,7 +49,8 @@ def events_of(text: str) -> list[dict[str, Any]]:
     if not isinstance(given, list) or not all(_is_event(one) for one in given):
         raise MetaflowException(
             f"The events that started this run can't be read: {show(text)}. They are a JSON list of objects with a "
-            f"name, an id, the time in microseconds since 1970, a type (event or run), and a payload."
+            f"name, an id, the time in microseconds since 1970, a type (event or run), and a payload, which has the "
+            f"pathspec of a run."
         )
     return list({one["name"]: one for one in given}.values())
 
@@ -91,5 +94,12 @@ def _is_event(one: object) -> bool:
         and isinstance(one.get("name"), str)
         and isinstance(one.get("payload", {}) or {}, Mapping)
         and isinstance(one.get("time", 0), int)
-        and one.get("type", "event") in ("event", "run")
+        and 0 <= one.get("time", 0) < _LAST_TIME
+        and (one.get("type", "event") == "event" or (one["type"] == "run" and _names_run(one.get("payload"))))
     )
+
+
+def _names_run(payload: object) -> bool:
+    """Whether it is what the end of a run publishes: its pathspec."""
+    pathspec = payload.get("pathspec") if isinstance(payload, Mapping) else None
+    return isinstance(pathspec, str) and pathspec.count("/") == 1 and all(pathspec.split("/"))
