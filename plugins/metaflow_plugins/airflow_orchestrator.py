@@ -31,7 +31,6 @@ class Airflow:
 
     name = "airflow"
     title = "Apache Airflow"
-    run_prefix = "airflow"
     shares_files = False
     places: Collection[str] = ()
 

@@ -37,7 +37,6 @@ class ArgoWorkflows:
 
     name = NAME
     title = "Argo Workflows"
-    run_prefix = PREFIX
     shares_files = False
     places: Collection[str] = (PLACE,)
 

@@ -48,7 +48,6 @@ class LocalOrchestrator:
 
     name = NAME
     title = "the local orchestrator"
-    run_prefix = "local"
     shares_files = True
     has_gangs = True
     places: Collection[str] = ()

@@ -64,7 +64,6 @@ class StepFunctions:
 
     name = NAME
     title = "AWS Step Functions"
-    run_prefix = "sfn"
     shares_files = False
     places: Collection[str] = ("batch",)
 

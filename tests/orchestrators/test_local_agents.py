@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from local_agents import FLOW, Agents, agent, command, listed, queue, ran, rows, statuses, wait_for
 from metaflow import Run, namespace
+from metaflow_core import machine
 from metaflow_core.deployment import agent_starts
 from metaflow_core.deployment.agent_starts import Watched
 from metaflow_core.metadata import events, local_agents, local_runs
@@ -213,7 +214,7 @@ def test_the_death_of_all_is_known_without_an_agent(run_flow: Any, project: Path
     process.wait()
     pid = rows("SELECT pid FROM local_runs")[0][0]
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: local_agents.process_of(pid) is None)
+    wait_for(lambda: machine.process_of(pid) is None)
     assert listed(run_flow, "flow.py") == {"local-1": "failed"}
     assert statuses() == {"local-1": "running"}, "nobody has written that down yet"
     agent(code=1)

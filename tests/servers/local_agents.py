@@ -83,7 +83,7 @@ class Agents:
 def end_drivers() -> None:
     """Kill what is left of the runs of this test's database."""
     for run in rows("SELECT pid, process FROM local_runs WHERE status = 'running' AND pid IS NOT NULL"):
-        from metaflow_core.metadata.local_agents import process_of
+        from metaflow_core.machine import process_of
 
         if process_of(run[0]) == run[1]:
             os.kill(run[0], signal.SIGKILL)

@@ -157,7 +157,6 @@ class Toy:
 
     name = "toy"
     title = "Toy"
-    run_prefix = "toy"
     shares_files = True
     places = ()
 

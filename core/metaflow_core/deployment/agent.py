@@ -6,7 +6,6 @@ killed at any moment. A run is a process of its own, which goes on without its a
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from metaflow_core.clock import now
 from metaflow_core.deployment.agent_drivers import Driver
 from metaflow_core.deployment.agent_starts import Watched, remove_old_events
 from metaflow_core.errors import MetadataError, MetaflowException
+from metaflow_core.machine import here
 from metaflow_core.metadata import liveness, local_runs
 from metaflow_core.metadata.backend import Backend
 from metaflow_core.metadata.local_agents import add_agent, beat_agent, living_agents, remove_agent
@@ -79,21 +79,32 @@ class Agent:
             return
         running = {run.pk: run for run in local_runs.running(self.backend.db)}
         for driver in list(self._drivers):
-            local = running.get(driver.run.pk)
-            if local is not None and local.claims == driver.run.claims:
-                driver.run = local
-                if local.agent_pk != self._pk:
-                    local_runs.take_over(self.backend.db, local, self._pk)
-            if driver.runs:
-                if local is not None and local.wanted is None and driver.deadline is not None:
-                    self._enforce(driver)
-                if driver.run.wanted is not None:
-                    driver.end()
-                continue
-            ended = driver.settle()
-            if ended is not None:
-                self._drivers.remove(driver)
-                self._ended(ended)
+            try:
+                self._look_at(driver, running.get(driver.run.pk))
+                driver.problem = ""
+            except MetadataError:
+                raise
+            except Exception as error:  # of one run: the others go on, and this one is looked at again
+                problem = f"{driver.run.pathspec} can't be looked after: {error}"
+                if problem != driver.problem:
+                    self.say(problem)
+                driver.problem = problem
+
+    def _look_at(self, driver: Driver, local: LocalRun | None) -> None:
+        if local is not None and local.claims == driver.run.claims:
+            driver.run = local
+            if local.agent_pk != self._pk:
+                local_runs.take_over(self.backend.db, local, self._pk)
+        if driver.runs:
+            if local is not None and local.wanted is None and driver.deadline is not None:
+                self._enforce(driver)
+            if driver.run.wanted is not None:
+                driver.end()
+            return
+        ended = driver.settle()
+        if ended is not None:
+            self._drivers.remove(driver)
+            self._ended(ended)
 
     def _enforce(self, driver: Driver) -> None:
         if driver.deadline is not None and now() > driver.deadline:
@@ -168,5 +179,5 @@ class Agent:
                 self._ended(local_runs.run(self.backend.db, run.pk))
                 continue
             assert driver.process is not None
-            self.say(f"{run.pathspec} of {run.name} begins, as process {driver.process.pid} on {os.uname().nodename}")
+            self.say(f"{run.pathspec} of {run.name} begins, as process {driver.process.pid} on {here()}")
             self._drivers.append(driver)

@@ -35,6 +35,7 @@ class Driver:
     finishing: subprocess.Popen[bytes] | None = None  # what ends the run when its process has died
     told_at: float | None = None
     finish_by: float = field(default=0.0)
+    problem: str = ""  # that was told last
 
     @classmethod
     def start(cls, backend: Backend, run: LocalRun) -> Driver:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from metaflow_core.clock import now
 from metaflow_core.deployment.schedule import Schedule, next_times
+from metaflow_core.errors import MetadataError
 from metaflow_core.metadata import local_runs
 from metaflow_core.metadata.database import Database
 from metaflow_core.metadata.deployments import DeploymentRow, deployment
@@ -51,6 +52,7 @@ class Version:
     schedule: Schedule | None
     triggers: dict[str, list[str]]  # the names of the events, by the text under which they are remembered
     looked: int = -1  # the last event of all when this process looked for those of this deployment
+    problem: str = ""  # that was told last
 
     @classmethod
     def of(cls, row: DeploymentRow) -> Version:
@@ -77,16 +79,28 @@ class Watched:
         self._versions = {pk: self._versions.get(pk) or Version.of(deployment(self.db, pk)) for pk in active}
         last = last_event(self.db)
         for version in self._versions.values():
-            if version.schedule is None and not version.triggers:
-                continue
-            starts = starts_of(self.db, version.row.pk) or _first_seen(self.db, version)
-            if starts is None:
-                continue
-            if version.schedule is not None and starts.due_at is not None and starts.due_at <= now():
-                yield from self._scheduled(version, version.schedule, starts.due_at)
-            if version.triggers and version.looked < last:
-                yield from _triggered(self.db, version)
-                version.looked = last
+            try:
+                yield from self._due(version, last)
+                version.problem = ""
+            except MetadataError:
+                raise
+            except Exception as error:  # of one deployment: the others go on
+                problem = f"{version.row.name} can't be started by itself: {error}"
+                if problem != version.problem:
+                    yield Start(None, problem)
+                version.problem = problem
+
+    def _due(self, version: Version, last: int) -> Iterator[Start]:
+        if version.schedule is None and not version.triggers:
+            return
+        starts = starts_of(self.db, version.row.pk) or _first_seen(self.db, version)
+        if starts is None:
+            return
+        if version.schedule is not None and starts.due_at is not None and starts.due_at <= now():
+            yield from self._scheduled(version, version.schedule, starts.due_at)
+        if version.triggers and version.looked < last:
+            yield from _triggered(self.db, version)
+            version.looked = last
 
     def _scheduled(self, version: Version, schedule: Schedule, due_at: int) -> Iterator[Start]:
         """One run for the latest time that has come, unless it was missed by too much, however many have come."""

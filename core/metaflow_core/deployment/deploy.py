@@ -94,7 +94,6 @@ def compile_plan(flow: FlowDef, backend: Backend, request: Request) -> tuple[Dep
     _check_defaults(flow, defaults, schedule, triggers)
     given: dict[str, Any] = {
         "orchestrator": orchestrator.name,
-        "prefix": orchestrator.run_prefix,
         "own_places": sorted(orchestrator.places),
         "defaults": storable(flow, {k: v for k, v in defaults.items() if v is not None}, "default of parameter"),
         "configs": storable(flow, flow.config_values, "config"),

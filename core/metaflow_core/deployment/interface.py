@@ -56,7 +56,6 @@ class Orchestrator(Protocol):
 
     name: str  # as on the command line: step-functions
     title: str  # for people: AWS Step Functions
-    run_prefix: str  # of the ids of its runs: sfn
     shares_files: bool  # whether its tasks run where this machine's files are: a store and a database in files will do
     places: Collection[str]  # where it runs steps itself: batch; a step elsewhere is sent on by its node
 

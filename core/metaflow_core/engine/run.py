@@ -27,6 +27,7 @@ from metaflow_core.engine.what_ran import environment_of, source_of, written_sec
 from metaflow_core.errors import MetaflowTaggingError, PluginError, UnserializableValue
 from metaflow_core.graph.model import FlowDef
 from metaflow_core.graph.render import flow_to_json
+from metaflow_core.machine import here
 from metaflow_core.metadata import recording
 from metaflow_core.metadata.backend import Backend
 from metaflow_core.metadata.cloning import latest_run_id
@@ -236,7 +237,7 @@ def create_run(
             artifacts=artifacts,
             origin_run_id=origin.id if origin else None,
             id=production.run_id if production else None,
-            host=os.uname().nodename if has_driver else None,
+            host=here() if has_driver else None,
             pid=os.getpid() if has_driver else None,
             facts=_facts(backend.db, options, origin),
             source=_without_secrets(flow, source_of(flow, runtimes)),

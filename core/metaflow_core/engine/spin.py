@@ -17,6 +17,7 @@ from metaflow_core.engine.task import TaskSettings, failure_of, open_state, run_
 from metaflow_core.errors import MetaflowUsageError, UnserializableValue
 from metaflow_core.graph.render import flow_to_json
 from metaflow_core.graph.spelling import spelling
+from metaflow_core.machine import here
 from metaflow_core.metadata import recording
 from metaflow_core.metadata.backend import backend_in
 from metaflow_core.metadata.contents import content, stored
@@ -197,7 +198,7 @@ def _keep(state: SpinState, error: BaseException | None, contents: Mapping[str, 
             graph=graph,
             graph_fingerprint=blake3.blake3(graph.encode()).hexdigest(),
             artifacts={name: copied(pk) for name, pk in state.parameters.items()},
-            host=os.uname().nodename,
+            host=here(),
             pid=os.getpid(),
         ),
     )

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from metaflow_core.clock import now
 from metaflow_core.errors import CommandException, MetaflowNotFound
+from metaflow_core.machine import here, process_of
 from metaflow_core.metadata.database import Database
-from metaflow_core.metadata.local_agents import process_of
 from metaflow_core.metadata.repeating import repeated
 
 CREATING_SECONDS = 900.0  # a deployment that has taken longer was given up, or its machine is gone
@@ -119,12 +119,12 @@ def _refuse_others(db: Database, name: str) -> None:
 
 
 def _this_process() -> str:
-    return json.dumps([os.uname().nodename, os.getpid(), process_of(os.getpid())])
+    return json.dumps([here(), os.getpid(), process_of(os.getpid())])
 
 
 def _has_died(process: str) -> bool:
     host, pid, began = json.loads(process)
-    return bool(host == os.uname().nodename and process_of(pid) != began)
+    return bool(host == here() and process_of(pid) != began)
 
 
 @repeated

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from metaflow_core import settings
 from metaflow_core.clock import now
+from metaflow_core.machine import alive, here
 from metaflow_core.metadata.database import Database
 from metaflow_core.metadata.run_queries import StoredRun
 from metaflow_core.metadata.search_terms import Lost
@@ -21,7 +20,7 @@ def status(run: StoredRun) -> str:
 
 def lost(db: Database, flow_pk: int | None) -> Lost:
     """The condition that a run of the flow (None: of any flow) is lost."""
-    host, before = os.uname().nodename, now() - round(patience() * 1e6)
+    host, before = here(), now() - round(patience() * 1e6)
     # Processes can be looked up here alone. Those that have given a sign of life lately are few.
     flows = "IN (SELECT pk FROM flows)" if flow_pk is None else "= ?"
     rows = db.execute(
@@ -35,7 +34,7 @@ def lost(db: Database, flow_pk: int | None) -> Lost:
 def _driver_is_gone(run: StoredRun) -> bool:
     if run.pid is None and run.heartbeat_at is None:
         return False  # an orchestrator drives it
-    if run.pid is not None and run.host == os.uname().nodename and not alive(run.pid):
+    if run.pid is not None and run.host == here() and not alive(run.pid):
         return True
     return now() - (run.heartbeat_at or run.created_at) > patience() * 1e6
 
@@ -43,14 +42,3 @@ def _driver_is_gone(run: StoredRun) -> bool:
 def patience() -> float:
     """Seconds without a sign of life after which a driver is gone."""
     return float(max(AT_LEAST, BEATS * settings.get("HEARTBEAT_SECONDS")))
-
-
-def alive(pid: int) -> bool:
-    """Whether this machine has a process of this number."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # it is someone else's
-    return True

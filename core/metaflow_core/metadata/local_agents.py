@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from contextlib import suppress
 from typing import NamedTuple
 
 from metaflow_core.clock import now
+from metaflow_core.machine import here, process_of
 from metaflow_core.metadata import liveness
 from metaflow_core.metadata.database import Database
 from metaflow_core.metadata.repeating import repeated
@@ -26,7 +26,7 @@ class AgentRow(NamedTuple):
     @property
     def lives(self) -> bool:
         """Whether its process is there, or, on another machine, has given a sign of life lately."""
-        if self.host == os.uname().nodename:
+        if self.host == here():
             return process_of(self.pid) == self.process
         return now() - self.heartbeat_at <= liveness.patience() * 1e6
 
@@ -46,7 +46,7 @@ def add_agent(db: Database) -> int:
         pk = db.execute(
             "INSERT INTO local_agents (host, pid, process, started_at, heartbeat_at) VALUES (?, ?, ?, ?, ?)"
             " RETURNING pk",
-            (os.uname().nodename, os.getpid(), process_of(os.getpid()) or "", at, at),
+            (here(), os.getpid(), process_of(os.getpid()) or "", at, at),
         )[0][0]
     return int(pk)
 
@@ -68,35 +68,6 @@ def remove_agent(db: Database, pk: int) -> None:
 def living_agents(db: Database) -> Collection[int]:
     """The ``pk`` of each agent that lives."""
     return {agent.pk for agent in _agents(db) if agent.lives}
-
-
-def process_of(pid: int) -> str | None:
-    """When the process with this number began, as text that no other process of this machine has; None: it is gone.
-
-    A process that has ended, and whose end nobody has asked for, is gone.
-    """
-    if not os.path.isdir("/proc/self"):
-        return _process_elsewhere(pid)
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            fields = file.read().rpartition(")")[2].split()  # a name may have blanks and brackets in it
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    boot = ""
-    with suppress(OSError), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        boot = file.read().strip()
-    return None if fields[0] in ("Z", "X") else f"{boot}:{fields[19]}"
-
-
-def _process_elsewhere(pid: int) -> str | None:
-    """Where there is no /proc, as on macOS."""
-    import subprocess
-
-    found = subprocess.run(
-        ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False, env={"LC_ALL": "C"}
-    )
-    status, _, started = found.stdout.strip().partition(" ")
-    return None if not started or status.startswith("Z") else started.strip()
 
 
 def _agents(db: Database) -> list[AgentRow]:

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 from metaflow_core.clock import now
 from metaflow_core.errors import MetaflowNotFound
+from metaflow_core.machine import here, process_of
 from metaflow_core.metadata import liveness, run_queries
 from metaflow_core.metadata.database import Database
-from metaflow_core.metadata.local_agents import living_agents, process_of
+from metaflow_core.metadata.local_agents import living_agents
 from metaflow_core.metadata.repeating import repeated
 from metaflow_core.metadata.run_queries import StoredRun
 
@@ -61,7 +62,7 @@ class LocalRun(NamedTuple):
     @property
     def is_here(self) -> bool:
         """Whether its process is on this machine, if it is anywhere."""
-        return self.host == os.uname().nodename
+        return self.host == here()
 
     @property
     def has_process(self) -> bool:
@@ -140,7 +141,7 @@ def claim(db: Database, agent_pk: int) -> LocalRun | None:
             db.execute(
                 "UPDATE local_runs SET status = 'running', deployment_pk = ?, agent_pk = ?, claims = claims + 1,"
                 " host = ?, pid = NULL, process = NULL, started_at = ? WHERE pk = ?",
-                (active[0][0], agent_pk, os.uname().nodename, at, found.pk),
+                (active[0][0], agent_pk, here(), at, found.pk),
             )
         else:
             db.execute(
@@ -158,7 +159,7 @@ def begin(db: Database, pk: int, claims: int) -> bool:
             db.execute(
                 "UPDATE local_runs SET host = ?, pid = ?, process = ? WHERE pk = ? AND claims = ?"
                 " AND status = 'running' AND pid IS NULL RETURNING pk",
-                (os.uname().nodename, os.getpid(), process_of(os.getpid()), pk, claims),
+                (here(), os.getpid(), process_of(os.getpid()), pk, claims),
             )
         )
 

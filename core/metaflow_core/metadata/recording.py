@@ -13,6 +13,7 @@ from typing import Any
 
 from metaflow_core.clock import now
 from metaflow_core.errors import AttemptGivenUp, MetaflowInternalError, MetaflowNotFound
+from metaflow_core.machine import here
 from metaflow_core.metadata.contents import save_contents, saved_payloads
 from metaflow_core.metadata.database import Database
 from metaflow_core.metadata.lineage import Noted, save_reads
@@ -319,7 +320,7 @@ def commit_attempt(
 @repeated
 def claim_attempt(db: Database, task_pk: int, attempt: int) -> bool:
     """Whether this process is the one that runs the attempt, and not another to which it was given before."""
-    process = (os.uname().nodename, os.getpid())
+    process = (here(), os.getpid())
     with db.transaction(shared=True):
         return bool(
             db.execute(
@@ -400,7 +401,7 @@ def _insert_attempt(db: Database, task_pk: int, attempt: int, at: int) -> None:
 
 
 def _finish(db: Database, task_pk: int, attempt: int, result: Result, at: int) -> None:
-    process = (os.uname().nodename, result.pid or os.getpid())
+    process = (here(), result.pid or os.getpid())
     # An attempt has one result. This process may have written it already, and not have been told so.
     found = db.execute(
         "UPDATE attempts SET status = ?, finished_at = ?, host = ?, pid = ?, transition = ?, error = ?"

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from metaflow_core.clock import now
+from metaflow_core.machine import alive
 from metaflow_core.metadata import liveness, run_queries
 from metaflow_core.metadata.database import Database
 from metaflow_core.metadata.repeating import repeated
@@ -92,7 +93,7 @@ def _is_busy(db: Database, watcher_pk: int) -> bool:
     """Whether another process, which lives, is acting on an event for this watcher."""
     rows = db.execute("SELECT host, pid FROM watched_events WHERE watcher_pk = ? AND status = 'running'", (watcher_pk,))
     here = os.uname().nodename
-    return any(host != here or (pid != os.getpid() and liveness.alive(pid)) for host, pid in rows)
+    return any(host != here or (pid != os.getpid() and alive(pid)) for host, pid in rows)
 
 
 def _candidates(db: Database, watcher_pk: int, condition: Condition, last: int) -> list[tuple[int, int, int]]:

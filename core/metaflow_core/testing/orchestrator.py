@@ -163,9 +163,9 @@ class OrchestratorContract:
         return orchestrator.render(plan, self.options("create"))
 
     def test_it_says_what_it_is(self, orchestrator: Orchestrator) -> None:
-        for text in (orchestrator.name, orchestrator.title, orchestrator.run_prefix):
+        for text in (orchestrator.name, orchestrator.title):
             assert text and text.isprintable()
-        assert orchestrator.run_prefix.isalnum() and orchestrator.name == orchestrator.name.lower()
+        assert orchestrator.name == orchestrator.name.lower()
         assert isinstance(orchestrator.shares_files, bool) and not isinstance(orchestrator.places, str)
         for command in ("create", "trigger", "list-runs", "status", "terminate", "delete"):
             assert all(option.name for option in orchestrator.options(command))
