@@ -26,6 +26,7 @@ USER = "tester"
 
 pytest_plugins = [
     "object_stores",
+    "cloud_stores",
     "toy_orchestrator",
     "dask_cluster",
     "moto_batch",

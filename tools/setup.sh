@@ -92,6 +92,11 @@ say "Installing Python packages ($extras)"
 pip hatchling editables
 pip --no-build-isolation -e ".[$extras]"
 
+# Microsoft's emulator of Azure's storage, which only tests use.
+if [ "$extras" = dev ]; then
+    tools/npm_install.sh azurite@3.37.0 .venv/azurite || say "Tests of Azure will be skipped: Azurite was not installed."
+fi
+
 # --- R ---------------------------------------------------------------------------------------------------------------
 
 # What of these packages of Debian's R does not have.

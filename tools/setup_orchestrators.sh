@@ -21,6 +21,7 @@ airflow() {
     fi
     say "Installing $(grep '^apache-airflow==' "$list") into $folder"
     rm -rf "$folder"
+    export UV_SYSTEM_CERTS=1
     .venv/bin/uv venv -q --python .venv/bin/python "$folder"
     .venv/bin/uv pip install -q --python "$folder/bin/python" -r "$list"
     cp "$list" "$folder/made-from.txt"
@@ -29,16 +30,6 @@ airflow() {
 airflow 3
 airflow 2
 
-# --- AWS Step Functions: the linter of state machines, where there is npm --------------------------------------------
+# --- AWS Step Functions: the linter of state machines ------------------------------------------------------------------
 
-validator=asl-validator@4.0.0
-if command -v npm >/dev/null; then
-    if [ "$(cat "$place/asl/made-from.txt" 2>/dev/null)" != "$validator" ]; then
-        say "Installing $validator into $place/asl"
-        mkdir -p "$place/asl"
-        npm install --silent --no-audit --no-fund --prefix "$place/asl" "$validator"
-        echo "$validator" >"$place/asl/made-from.txt"
-    fi
-else
-    say "There is no npm: state machines are not linted"
-fi
+tools/npm_install.sh asl-validator@4.0.0 "$place/asl"

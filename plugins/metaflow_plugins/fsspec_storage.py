@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -37,6 +38,13 @@ IN_MEMORY_BYTES = 16 * 1024 * 1024
 AT_A_TIME = 32
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 WAIT_SECONDS = 60.0  # for a server that was there before
+BUSY = (429, 500, 502, 503, 504)
+NETWORK_ERRORS = {
+    "aiohttp": ("ClientError",),
+    "azure.core.exceptions": ("ServiceRequestError", "ServiceResponseError"),
+    "botocore.exceptions": ("ConnectionError", "HTTPClientError"),
+    "google.auth.exceptions": ("TransportError",),
+}
 # What the file systems behind fsspec call the time at which an object was written.
 WRITTEN = ("mtime", "last_modified", "LastModified", "updated", "modified", "created")
 
@@ -58,22 +66,27 @@ class FsspecStorage(Storage):
     append_interval = 1.0
 
     def __init__(self, url: str, **options: Any) -> None:
-        import fsspec.core
-
         self.url = url
         try:
             # Listings that fsspec remembers would hide what other processes write.
-            self._fs, root = fsspec.core.url_to_fs(url, use_listings_cache=False, **options)
+            self._fs, root = self._open(url, use_listings_cache=False, **options)
         except ImportError as error:
             raise PluginError(f"The artifact store {url} needs a package that is not installed: {error}.") from error
         except MetaflowException:
             raise
         except Exception as error:
             raise StorageError(f"The artifact store {url} can't be opened: {_words(error)}.") from error
-        self._root = str(root).rstrip("/")
+        self._root = root.rstrip("/")
         self._segments: dict[str, tuple[int, bytearray]] = {}  # the last segment of each log that is written here
         self._cache = ReadCache(url)
         self._has_answered = False
+
+    def _open(self, url: str, **options: Any) -> tuple[Any, str]:
+        """The file system of fsspec, and the path in it."""
+        import fsspec.core
+
+        fs, root = fsspec.core.url_to_fs(url, **options)
+        return fs, str(root)
 
     # --- writing ---------------------------------------------------------------------------------------------------
 
@@ -196,9 +209,12 @@ class FsspecStorage(Storage):
             return b""
         try:
             content: bytes = self._ask("cat_file", path, start=start, end=end)
-        except OSError as error:
-            # A range behind the end of an object, which any range of an empty one is, counts as an error.
-            if isinstance(error, FileNotFoundError) or int(self._ask("info", path).get("size") or 0) > start:
+        except Exception as error:
+            # A range behind the end of an object, which any range of an empty one is, counts as an error. Of what kind,
+            # each library has its own idea.
+            if isinstance(error, FileNotFoundError) or self._is_passing(error):
+                raise
+            if int(self._ask("info", path).get("size") or 0) > start:
                 raise
             return b""
         return content
@@ -232,7 +248,9 @@ class FsspecStorage(Storage):
         found: dict[str, StoredObject] = {}
         with self._errors("read"):
             for start in starts:
-                for path, info in self._ask("find", start, detail=True).items():
+                listed = self._ask("find", start, detail=True)
+                # adlfs answers with a list, whatever was asked for, when the path is an object itself.
+                for path, info in (listed if isinstance(listed, dict) else {path: {} for path in listed}).items():
                     if not _is_object(path, info):
                         continue
                     folder, _, _ = path.rpartition("/")
@@ -288,7 +306,16 @@ class FsspecStorage(Storage):
 
     def _is_passing(self, error: BaseException) -> bool:
         """Whether the same request may succeed a little later."""
-        return isinstance(error, (ConnectionError, TimeoutError))
+        kinds = tuple(_network_errors())
+        cause: BaseException | None = error
+        while cause is not None:
+            status = _status(cause)
+            if status is not None:
+                return status in BUSY
+            if isinstance(cause, kinds):
+                return True
+            cause = cause.__cause__
+        return False
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{check_key(key)}"
@@ -368,6 +395,24 @@ def _at_a_time(act: Callable[[T], R], items: Iterable[T]) -> list[R]:
 
     with ThreadPoolExecutor(min(AT_A_TIME, len(items))) as pool:
         return list(pool.map(act, items))
+
+
+def _network_errors() -> Iterator[type[BaseException]]:
+    """What the libraries behind fsspec raise when a server is not reached, or goes away; those that are loaded."""
+    yield from (ConnectionError, TimeoutError)
+    for module, names in NETWORK_ERRORS.items():
+        loaded = sys.modules.get(module)
+        yield from (getattr(loaded, name) for name in names if loaded)
+
+
+def _status(error: BaseException) -> int | None:
+    """The status of HTTP with which a server has answered."""
+    response: Any = getattr(error, "response", None)
+    if isinstance(response, Mapping):  # of botocore
+        found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    else:  # of azure.core, of gcsfs
+        found = next((getattr(error, name) for name in ("status_code", "status", "code") if hasattr(error, name)), None)
+    return found if isinstance(found, int) else None
 
 
 def when_written(info: Mapping[str, Any]) -> float:

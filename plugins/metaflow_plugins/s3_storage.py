@@ -119,22 +119,6 @@ class S3Storage(FsspecStorage):
         info = self.later(self.head(key)).result()
         return [] if info is None else [{"name": self._path(key), "size": info["ContentLength"], **info}]
 
-    def _is_passing(self, error: BaseException) -> bool:
-        from aiohttp import ClientError
-        from botocore.exceptions import ConnectionError as NotConnected
-        from botocore.exceptions import HTTPClientError
-
-        cause: BaseException | None = error
-        while cause is not None:
-            response: Any = getattr(cause, "response", None)
-            if isinstance(response, dict):
-                status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-                return status in (429, 500, 502, 503, 504)
-            if isinstance(cause, (NotConnected, HTTPClientError, ClientError)):
-                return True
-            cause = cause.__cause__
-        return super()._is_passing(error)
-
     def clean(self, before: float, dry_run: bool = False) -> tuple[int, int]:
         bucket, _, prefix = self._root.partition("/")
         count = 0

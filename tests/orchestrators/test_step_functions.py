@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.orchestrators, pytest.mark.slow]
 
 OTHER = "bob"  # who has deployed nothing
 VALIDATOR = ROOT / ".venv" / "orchestrators" / "asl" / "node_modules" / ".bin" / "asl-validator"
+NODE = ROOT / ".venv" / "bin" / "node"
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def lint(definition: str) -> None:
     if not VALIDATOR.exists():
         pytest.skip("asl-validator is not installed; `make test-orchestrators` installs it")
     Path("machine.json").write_text(definition)
-    done = subprocess.run([VALIDATOR, "--json-path", "machine.json"], capture_output=True, text=True, check=False)
+    done = subprocess.run([NODE, VALIDATOR, "--json-path", "machine.json"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

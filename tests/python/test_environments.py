@@ -331,7 +331,8 @@ def test_a_project_of_uv(run_flow: Callable, project: Path) -> None:
     )
     unlocked = run_flow(source, "--environment=uv", "run", check=False)
     assert unlocked.returncode == 1 and "has no uv.lock. Make it: uv lock" in unlocked.stderr
-    subprocess.run([find_uv_bin(), "lock", "--quiet"], check=True, cwd=project)
+    certificates = {**os.environ, "UV_SYSTEM_CERTS": "1"}
+    subprocess.run([find_uv_bin(), "lock", "--quiet"], check=True, cwd=project, env=certificates)
     run_flow(source, "--environment=uv", "run")
     run = Flow("SixFlow").latest_run
     assert run.data.six == "1.16.0"
