@@ -356,7 +356,10 @@ class FsspecStorage(Storage):
         except Exception as error:
             if verb == "read" and isinstance(error, FileNotFoundError):
                 raise
-            raise StorageError(f"Can't {verb} the artifact store {self.url}: {_words(error)}.") from error
+            raise StorageError(f"Can't {verb} the artifact store {self.url}: {self._reason(error)}.") from error
+
+    def _reason(self, error: Exception) -> str:
+        return _words(error)
 
 
 class Patience:
@@ -430,4 +433,6 @@ def when_written(info: Mapping[str, Any]) -> float:
 
 
 def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(". ") if str(error) else type(error).__name__
+    # After its first line Azure shows the whole answer, in XML.
+    first, *_ = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {first}".rstrip(". ") if first else type(error).__name__

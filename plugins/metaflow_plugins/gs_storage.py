@@ -6,6 +6,7 @@ named by ``STORAGE_EMULATOR_HOST``.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from metaflow_core.hookspecs import hookimpl
@@ -27,4 +28,11 @@ class GSStorage(FsspecStorage):
         # know. For objects that are written once and never renamed, all kinds are the same.
         from gcsfs.core import GCSFileSystem
 
+        # It logs each failed request with a traceback, which Python prints where nobody has set up logging.
+        logging.getLogger("gcsfs").addHandler(logging.NullHandler())
         return GCSFileSystem(**options), GCSFileSystem._strip_protocol(url)
+
+    def _reason(self, error: Exception) -> str:
+        if isinstance(error, FileNotFoundError):  # gcsfs names the address of the request
+            return f"there is no bucket {self._root.partition('/')[0]}"
+        return super()._reason(error)

@@ -49,6 +49,8 @@ def start() -> None:
             rinterface.initr(interactive=False, _want_setcallbacks=False)
     except Exception as error:
         raise RNotAvailable(_MISFIT.format(type(error).__name__, error)) from error
+    if not _hosted:
+        _separate_streams()
     _started = True
     try:
         gil.hold()
@@ -57,6 +59,17 @@ def start() -> None:
     except BaseException:
         _started = False
         raise
+
+
+def _separate_streams() -> None:
+    """Messages and warnings go to the standard error stream, as R's own program sends them; rpy2 has undone that."""
+    import ctypes
+
+    from rpy2.rinterface_lib import openrlib
+
+    name = "__stderrp" if sys.platform == "darwin" else "stderr"
+    stream = ctypes.c_void_p.in_dll(ctypes.CDLL(None), name).value
+    openrlib.rlib.R_Consolefile = openrlib.ffi.cast("FILE *", stream)
 
 
 @contextmanager

@@ -51,8 +51,8 @@ work <- function(self) {
 READ = """
 library(metaflow)
 run <- flow_client$new("CloudFlow")$latest_run
-cat(unlist(run$artifact("squares")), length(run$step("start")$task$artifact("large")), "\\n")
-cat(run$step("work")$task$stderr)
+cat(unlist(run$artifact("squares")), length(run$step("start")$tasks[[1]]$artifact("large")), "\\n")
+cat(run$step("work")$tasks[[1]]$stderr)
 """
 
 
@@ -86,6 +86,5 @@ def test_garbage_is_found_and_taken_out(run_flow: RunFlow, r_project: Path, team
     collect = [str(command), "gc", "--keep-last", "1", "--older-than", "0h", "--yes"]
     collected = subprocess.run(collect, capture_output=True, text=True, env={**os.environ, "METAFLOW_USER": "tester"})
     assert collected.returncode == 0, collected.stderr
-    print(collected.stdout)
     assert run_flow(r_project / "flow.py", "logs", "2/end").stdout == "squares [1, 4, 9]\n"
     assert run_flow(r_project / "flow.py", "logs", "1/end", check=False).returncode == 1

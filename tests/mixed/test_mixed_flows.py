@@ -55,12 +55,35 @@ if __name__ == "__main__":
     PyFlow()
 """
 
+SAYING_FLOW = """
+from metaflow import FlowSpec, r_step, step
+
+class SayingFlow(FlowSpec):
+    @r_step("say.R", "say")
+    def start(self):
+        self.next(self.end)
+
+    @step
+    def end(self):
+        pass
+
+SayingFlow()
+"""
+
 
 def test_a_python_flow_with_steps_in_r(run_flow, r_project):
     (r_project / "model.R").write_text(R_FUNCTIONS)
     result = run_flow(PYTHON_FLOW, "run")
     assert "columns ['group', 'slope'] slopes [2.0, 2.0]" in result.stdout
     assert "table pandas" in result.stdout
+
+
+def test_messages_and_warnings_of_r_are_on_the_error_stream(run_flow, r_project):
+    (r_project / "say.R").write_text('say <- function(self) { message("m"); cat("c\\n"); warning("w") }')
+    run_flow(SAYING_FLOW, "run")
+    flow = r_project / "flow.py"
+    assert run_flow(flow, "logs", "--stdout", "1/start").stdout == "c\n"
+    assert run_flow(flow, "logs", "--stderr", "1/start").stdout == "m\nWarning in start(self) : w\n"
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from cloud_stores import CloudStore
 
 from tests.conftest import RunFlow
 
@@ -107,3 +109,33 @@ def test_a_store_that_does_not_answer(run_flow: RunFlow, project: Path, s3: str)
     assert result.returncode == 1
     assert f"Can't read the artifact store {s3}" in result.stdout + result.stderr
     assert "Traceback" not in result.stderr + result.stdout
+
+
+@pytest.mark.parametrize(
+    ("store", "said"),
+    [
+        ("google_store", "there is no bucket nobucket."),
+        ("azure_store", "ResourceNotFoundError: The specified container does not exist."),
+    ],
+)
+def test_a_bucket_that_is_not_there(run_flow: RunFlow, request: pytest.FixtureRequest, store: str, said: str) -> None:
+    cloud: CloudStore = request.getfixturevalue(store)
+    url = f"{cloud.scheme}://nobucket/x"
+    environment = cloud.environment(cloud.port)
+    result = run_flow(FLOW, "--datastore-root", url, "run", env=environment, check=False)
+    assert result.returncode == 1
+    assert f"Artifact store:\n    Can't write the artifact store {url}: {said}\n" in result.stderr
+    assert "Traceback" not in result.stderr + result.stdout
+
+
+def test_a_wrong_key_of_azure(run_flow: RunFlow, azure_store: CloudStore) -> None:
+    key = "U0VDUkVUS0VZc2VjcmV0a2V5"
+    place = azure_store.environment(azure_store.port)["AZURE_STORAGE_CONNECTION_STRING"]
+    wrong = re.sub("AccountKey=[^;]*", f"AccountKey={key}", place)
+    url = azure_store.new_url()
+    environment = {"AZURE_STORAGE_CONNECTION_STRING": wrong}
+    result = run_flow(FLOW, "--datastore-root", url, "run", env=environment, check=False)
+    assert result.returncode == 1
+    assert f"Can't read the artifact store {url}: HttpResponseError: " in result.stderr
+    assert "Server failed to authenticate the request." in result.stderr
+    assert key not in result.stderr + result.stdout
