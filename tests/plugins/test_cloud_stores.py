@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import gcsfs.retry
 import pytest
 from cloud_stores import CloudStore
 from faulty_proxy import Fault, FaultyProxy, every, faulty_proxy
@@ -34,10 +35,8 @@ class TestCloudStorage(StorageContract):
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """gcsfs repeats a request six times within half a minute; here it does not pause."""
-    retry = pytest.importorskip("gcsfs.retry")
-    monkeypatch.setattr(
-        retry, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": lambda seconds: asyncio.sleep(0)})
-    )
+    hurried = SimpleNamespace(**{**vars(asyncio), "sleep": lambda seconds: asyncio.sleep(0)})
+    monkeypatch.setattr(gcsfs.retry, "asyncio", hurried)
 
 
 @pytest.fixture

@@ -46,7 +46,6 @@ def _azure(port: int) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def google_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudStore]:
-    pytest.importorskip("gcsfs")
     folder = tmp_path_factory.mktemp("google")
     (port,) = free_ports(1)
     program = Path(sys.executable).with_name("gcp-storage-emulator")
@@ -57,7 +56,8 @@ def google_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudStor
 
 @pytest.fixture(scope="session")
 def azure_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudStore]:
-    adlfs = pytest.importorskip("adlfs")
+    import adlfs
+
     program = ROOT / ".venv" / "azurite" / "node_modules" / ".bin" / "azurite-blob"
     if not program.exists():
         pytest.skip("Azurite is not installed; `make test` installs it from npm")
