@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fsspec.core
 import pytest
 from cloud_stores import CloudStore
 
@@ -80,11 +81,18 @@ def test_a_run_is_resumed_and_read(
 
 
 def test_garbage_is_found_and_taken_out(run_flow: RunFlow, r_project: Path, team: CloudStore) -> None:
+    def logs_kept(run: int) -> int:
+        fs, root = fsspec.core.url_to_fs(os.environ[f"METAFLOW_DATASTORE_SYSROOT_{team.name.upper()}"])
+        fs.invalidate_cache()
+        return sum(f"/logs/CloudFlow/{run}/" in path for path in fs.find(root))
+
     for _ in range(2):
         run_flow(FLOW, "run")
+    assert logs_kept(1) > 0
     command = Path(sys.executable).with_name("metaflow")
     collect = [str(command), "gc", "--keep-last", "1", "--older-than", "0h", "--yes"]
     collected = subprocess.run(collect, capture_output=True, text=True, env={**os.environ, "METAFLOW_USER": "tester"})
     assert collected.returncode == 0, collected.stderr
+    assert logs_kept(1) == 0 < logs_kept(2)
     assert run_flow(r_project / "flow.py", "logs", "2/end").stdout == "squares [1, 4, 9]\n"
     assert run_flow(r_project / "flow.py", "logs", "1/end", check=False).returncode == 1
